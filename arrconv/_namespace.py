@@ -1,0 +1,158 @@
+"""Which array library, device and dtype a set of arrays belongs to. The only import of array_api_compat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace, is_cupy_namespace, is_numpy_namespace
+from array_api_compat import device as device_of
+
+from arrconv.errors import DeviceError, DTypeError, UnsupportedError
+
+Array = Any
+"""An array of any library that array-api-compat knows; the standard has no type to name it by."""
+
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+COMPLEXES = ("complex64", "complex128")
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+_ACCUMULATORS = {name: name for name in FLOATS + COMPLEXES}
+_ACCUMULATORS |= {"float16": "float32", "bfloat16": "float32"} | dict.fromkeys(INTEGERS, "int64")
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """The namespace, the device and the dtype that the arrays of one call share.
+
+    `accumulator` is the dtype in which products are added: float32 for the 16-bit floats, int64 for integers, else
+    the dtype itself. Results have the dtype `result`: that of the arrays, int64 for integers.
+    """
+
+    xp: Any
+    device: Any
+    dtype: str
+    result: Any
+    accumulator: Any
+
+    @property
+    def is_numpy(self) -> bool:
+        """Whether the arrays are NumPy's."""
+        return bool(is_numpy_namespace(self.xp))
+
+    @property
+    def is_cupy(self) -> bool:
+        """Whether the arrays are CuPy's."""
+        return bool(is_cupy_namespace(self.xp))
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether the arrays hold integers."""
+        return self.dtype in INTEGERS
+
+    @property
+    def is_complex(self) -> bool:
+        """Whether the arrays hold complex numbers."""
+        return self.dtype in COMPLEXES
+
+    @property
+    def library(self) -> str:
+        """The name of the array library, for messages."""
+        return library_name(self.xp)
+
+    def accumulating(self, array: Array) -> Array:
+        """The array in the dtype in which products are added; itself where it has that dtype."""
+        return self.xp.astype(array, self.accumulator, copy=False)
+
+    def rounded(self, array: Array) -> Array:
+        """The array in the result's dtype; itself where it has that dtype."""
+        return self.xp.astype(array, self.result, copy=False)
+
+    def conjugate(self, array: Array) -> Array:
+        """The complex conjugate of an array of this backend; the array itself where it is real."""
+        return self.xp.conj(array) if self.is_complex else array
+
+    def magnitude(self, array: Array) -> Array:
+        """The absolute values in float64."""
+        wide = array if self.is_complex else self.xp.astype(array, self.xp.float64)
+        return self.xp.astype(self.xp.abs(wide), self.xp.float64)
+
+    def in_float64(self) -> Backend:
+        """The same library and device with float64 arrays.
+
+        Raises:
+            UnsupportedError: the library has no float64, or has it switched off.
+        """
+        return _backend(self.xp, self.device, "float64", None)
+
+
+def backend_of(**arrays: Array | None) -> Backend:
+    """What the named arrays share; None stands for an argument not given.
+
+    Integer arrays may differ in dtype, since their result is int64 in any case.
+
+    Raises:
+        DTypeError: an argument is no array, or the arrays differ in library or dtype, or the dtype is not supported.
+        DeviceError: the arrays lie on different devices.
+        UnsupportedError: the library cannot hold the result's dtype.
+    """
+    given = [(name, array) for name, array in arrays.items() if array is not None]
+    first_name, first = given[0]
+    xp = _namespace(first_name, first)
+    dtype, device = dtype_name(first.dtype), device_of(first)
+    for name, array in given[1:]:
+        other = _namespace(name, array)
+        if other is not xp:
+            raise DTypeError(
+                f"{first_name} is an array of {library_name(xp)}, but {name} of {library_name(other)}; "
+                "all arrays of a call must be of one library"
+            )
+        if not (same := dtype_name(array.dtype)) == dtype and not {same, dtype} <= set(INTEGERS):
+            raise DTypeError(f"{first_name} has dtype {dtype}, but {name} has {same}; all arrays must share one dtype")
+        if device_of(array) != device:
+            raise DeviceError(
+                f"{first_name} is on device {device}, but {name} on {device_of(array)}; all arrays must share one device"
+            )
+    if dtype not in _ACCUMULATORS:
+        raise DTypeError(
+            f"{first_name} has dtype {dtype}, which arrconv does not compute with; "
+            f"it takes {', '.join(FLOATS + COMPLEXES)} and the integers of 8 to 64 bits"
+        )
+    return _backend(xp, device, dtype, first.dtype)
+
+
+def library_name(xp: Any) -> str:
+    """The name of an array namespace's library, such as `numpy` or `array_api_strict`."""
+    name: str = xp.__name__
+    return name.removeprefix("array_api_compat.").partition(".")[0]
+
+
+def dtype_name(dtype: Any) -> str:
+    """The standard's name of a dtype of any library; byte order does not count."""
+    return str(getattr(dtype, "name", None) or str(dtype).rpartition(".")[2])
+
+
+def _namespace(name: str, array: Array) -> Any:
+    if isinstance(array, np.ma.MaskedArray | np.matrix):
+        raise DTypeError(f"{name} is a {type(array).__name__}, whose own rules would be lost; give a plain ndarray")
+    try:
+        return array_namespace(array)
+    except TypeError:
+        raise DTypeError(
+            f"{name} is a {type(array).__name__}, not an array of a library such as NumPy, CuPy or PyTorch"
+        ) from None
+
+
+@lru_cache(maxsize=256)
+def _backend(xp: Any, device: Any, dtype: str, own: Any) -> Backend:
+    accumulator = _dtype(xp, _ACCUMULATORS[dtype], own)
+    return Backend(xp, device, dtype, accumulator if dtype in INTEGERS else _dtype(xp, dtype, own), accumulator)
+
+
+def _dtype(xp: Any, name: str, own: Any) -> Any:
+    """The library's dtype of this name; `own`, an array's dtype, where only an extension has it (ml_dtypes)."""
+    dtype = getattr(xp, name, own)
+    if library_name(xp) == "jax" and dtype_name(xp.zeros(0, dtype=dtype).dtype) != name:
+        raise UnsupportedError(f"the result would be {name}, which JAX has only after jax_enable_x64 is set")
+    return dtype

@@ -1,0 +1,1 @@
+"""What users call: checked at the rim, computed by the kernels."""

@@ -1,0 +1,61 @@
+"""The kernels, fastest first, and the choice among them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from arrconv.errors import SpecError, UnsupportedError
+from arrconv.kernels import gemm, taps
+
+if TYPE_CHECKING:
+    from arrconv.kernels.base import Kernel, Problem
+
+KERNELS: dict[str, Kernel] = {kernel.name: kernel for kernel in (gemm.KERNEL, taps.KERNEL)}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The kernel that was chosen, and for each other one why it was not.
+
+    >>> print(Choice("taps", {"gemm": "it works on NumPy and CuPy arrays, not on those of torch"}))
+    taps
+      not gemm: it works on NumPy and CuPy arrays, not on those of torch
+    """
+
+    kernel: str
+    passed_over: dict[str, str]
+
+    def __str__(self) -> str:
+        return "\n".join([self.kernel, *(f"  not {name}: {reason}" for name, reason in self.passed_over.items())])
+
+
+def choose(problem: Problem, algorithm: str) -> Choice:
+    """The kernel for a problem: the one named, or under `auto` the first that does not refuse.
+
+    No kernel under `auto` has a worse error bound than direct summation, and the values in the arrays play no part.
+
+    Raises:
+        SpecError: there is no kernel of that name.
+        UnsupportedError: the named kernel refuses the problem.
+    """
+    if algorithm != "auto":
+        return _named(problem, algorithm)
+    passed_over: dict[str, str] = {}
+    chosen = ""
+    for name, kernel in KERNELS.items():
+        if chosen:
+            passed_over[name] = f"{chosen} serves this problem and comes first"
+        elif (reason := kernel.refuses(problem)) is None:
+            chosen = name
+        else:
+            passed_over[name] = reason
+    return Choice(chosen, passed_over)
+
+
+def _named(problem: Problem, algorithm: str) -> Choice:
+    if algorithm not in KERNELS:
+        raise SpecError(f"algorithm={algorithm!r} is unknown; the algorithms are auto, {', '.join(KERNELS)}")
+    if (reason := KERNELS[algorithm].refuses(problem)) is not None:
+        raise UnsupportedError(f"algorithm={algorithm!r} cannot serve this call: {reason}")
+    return Choice(algorithm, {name: f"{algorithm} was asked for" for name in KERNELS if name != algorithm})

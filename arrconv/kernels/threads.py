@@ -1,0 +1,126 @@
+"""A pool of threads for NumPy kernels, with the BLAS held at one thread so that bits do not depend on their number."""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from threadpoolctl import ThreadpoolController
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import TracebackType
+
+Task = TypeVar("Task")
+
+
+def for_each(tasks: Sequence[Task], make_worker: Callable[[], Callable[[Task], None]], threads: int) -> None:
+    """Do every task, on up to `threads` threads; each thread makes one worker, with a workspace of its own.
+
+    Which thread does a task is left to chance, so tasks must write to different places.
+    """
+    threads = min(threads, len(tasks))
+    with _SingleThreadedBlas():
+        if threads <= 1:
+            _work(iter(tasks), make_worker)
+            return
+        remaining = _Shared(iter(tasks))
+        # Each thread runs in a copy of the caller's context, so that its numpy.errstate holds there too.
+        futures = [
+            _pool(threads - 1).submit(contextvars.copy_context().run, _work, remaining, make_worker)
+            for _ in range(threads - 1)
+        ]
+        try:
+            _work(remaining, make_worker)
+        finally:
+            remaining.close()
+            for future in futures:
+                future.exception()  # wait for all of them, whatever went wrong, before the BLAS is let go
+        for future in futures:
+            future.result()
+
+
+def _work(tasks: Iterator[Task], make_worker: Callable[[], Callable[[Task], None]]) -> None:
+    worker = make_worker()
+    for task in tasks:
+        worker(task)
+
+
+class _Shared:
+    """An iterator that several threads may draw from, and one of them may end early."""
+
+    def __init__(self, tasks: Iterator[Any]) -> None:
+        self._tasks = tasks
+        self._lock = threading.Lock()
+
+    def __iter__(self) -> _Shared:
+        return self
+
+    def __next__(self) -> Any:
+        with self._lock:
+            return next(self._tasks)
+
+    def close(self) -> None:
+        with self._lock:
+            self._tasks = iter(())
+
+
+class _SingleThreadedBlas:
+    """Holds every loaded BLAS at one thread while any call needs it; the last to leave restores what the first found."""
+
+    _lock = threading.Lock()
+    _holders = 0
+    _found: tuple[tuple[Any, int], ...] = ()
+
+    def __enter__(self) -> None:
+        cls = type(self)
+        with cls._lock:
+            if cls._holders == 0:
+                cls._found = tuple((library, library.get_num_threads()) for library in _blas_libraries())
+                for library, _ in cls._found:
+                    library.set_num_threads(1)
+            cls._holders += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        cls = type(self)
+        with cls._lock:
+            cls._holders -= 1
+            if cls._holders == 0:
+                for library, threads in cls._found:
+                    library.set_num_threads(threads)
+
+
+    @classmethod
+    def abandon(cls) -> None:
+        """Forget every holder, and the state of the lock."""
+        cls._lock = threading.Lock()
+        if cls._holders:
+            cls._holders = 0
+            for library, threads in cls._found:
+                library.set_num_threads(threads)
+
+
+@cache
+def _blas_libraries() -> tuple[Any, ...]:
+    return tuple(ThreadpoolController().select(user_api="blas").lib_controllers)
+
+
+@cache
+def _pool(size: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(size, thread_name_prefix="arrconv")
+
+
+def _after_fork() -> None:
+    """A forked child has the parent's pool without its threads, and perhaps its locks locked."""
+    _pool.cache_clear()
+    _SingleThreadedBlas.abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
