@@ -10,7 +10,7 @@ from arrconv._namespace import Array, device_of
 def restrict(x: Array, axis: int, start: int, length: int, step: int = 1) -> Array:
     """The elements start, start + step, … of one axis, `length` of them."""
     stop = start + step * (length - 1) + 1 if length > 0 else start
-    return x[(slice(None),) * axis + (slice(start, stop, step),)]
+    return x[(*(slice(None),) * axis, slice(start, stop, step), ...)]
 
 
 def extend(xp: Any, y: Array, axis: int, start: int, size: int, step: int = 1) -> Array:

@@ -342,11 +342,11 @@ def test_nothing_is_skipped_because_it_is_zero() -> None:
     assert y[1] == math.inf
     y = values(oracle.conv(line(1.0, math.nan, 2.0, 3.0), line(0.0, 5.0), None, **options()))
     assert [math.isnan(value) for value in y] == [True, True, False]
-    y = line(math.inf, 1.0)
-    gw = values(oracle.transpose_weight(line(1.0, 2.0), y, (2,), **options(padding=(1, 0))))
+    gy = line(math.inf, 1.0)
+    gw = values(oracle.transpose_weight(line(1.0, 2.0), gy, (2,), **options(padding=(1, 0))))
     assert math.isnan(gw[0])  # inf times the zero of the padding
     assert gw[1] == math.inf
-    gx = values(oracle.transpose_input(line(0.0, 5.0), y, (3,), **options()))
+    gx = values(oracle.transpose_input(line(0.0, 5.0), gy, (3,), **options()))
     assert math.isnan(gx[0])
     assert gx[1:] == [math.inf, 5.0]
 
