@@ -58,9 +58,7 @@ def parse(text: str) -> Geometry:
     if channels % spec.groups:
         raise ShapeError(f"case {text!r}: groups={spec.groups} does not divide c={channels}")
     lead = (_int(tokens["n"], text),) if "n" in tokens else ()
-    geometry = Geometry.forward(
-        spec, (*lead, channels, *input_size), (out_channels, channels // spec.groups, *kernel)
-    )
+    geometry = Geometry.forward(spec, (*lead, channels, *input_size), (out_channels, channels // spec.groups, *kernel))
     return _limit(geometry, _ints(tokens["l"], text, len(input_size))) if "l" in tokens else geometry
 
 

@@ -7,8 +7,8 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, is_cupy_namespace, is_numpy_namespace
-from array_api_compat import device as device_of
+from array_api_compat import array_namespace
+from array_api_compat import device as _device
 
 from arrconv.errors import DeviceError, DTypeError, UnsupportedError
 
@@ -18,6 +18,8 @@ Array = Any
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 COMPLEXES = ("complex64", "complex128")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+_UNLIKE = (np.ma.MaskedArray, np.matrix)  # subclasses of ndarray whose operators mean something else
+_NAMESPACES: dict[type, Any] = {}  # of the array types met so far: finding a namespace takes longer than a look-up
 _ACCUMULATORS = {name: name for name in FLOATS + COMPLEXES}
 _ACCUMULATORS |= {"float16": "float32", "bfloat16": "float32"} | dict.fromkeys(INTEGERS, "int64")
 
@@ -26,25 +28,17 @@ _ACCUMULATORS |= {"float16": "float32", "bfloat16": "float32"} | dict.fromkeys(I
 class Backend:
     """The namespace, the device and the dtype that the arrays of one call share.
 
+    `library` is the array library's own name, such as `numpy`, `cupy` or `torch`.
     `accumulator` is the dtype in which products are added: float32 for the 16-bit floats, int64 for integers, else
     the dtype itself. Results have the dtype `result`: that of the arrays, int64 for integers.
     """
 
     xp: Any
+    library: str
     device: Any
     dtype: str
     result: Any
     accumulator: Any
-
-    @property
-    def is_numpy(self) -> bool:
-        """Whether the arrays are NumPy's."""
-        return bool(is_numpy_namespace(self.xp))
-
-    @property
-    def is_cupy(self) -> bool:
-        """Whether the arrays are CuPy's."""
-        return bool(is_cupy_namespace(self.xp))
 
     @property
     def is_integer(self) -> bool:
@@ -55,11 +49,6 @@ class Backend:
     def is_complex(self) -> bool:
         """Whether the arrays hold complex numbers."""
         return self.dtype in COMPLEXES
-
-    @property
-    def library(self) -> str:
-        """The name of the array library, for messages."""
-        return library_name(self.xp)
 
     def accumulating(self, array: Array) -> Array:
         """The array in the dtype in which products are added; itself where it has that dtype."""
@@ -110,9 +99,9 @@ def backend_of(**arrays: Array | None) -> Backend:
             )
         if not (same := dtype_name(array.dtype)) == dtype and not {same, dtype} <= set(INTEGERS):
             raise DTypeError(f"{first_name} has dtype {dtype}, but {name} has {same}; all arrays must share one dtype")
-        if device_of(array) != device:
+        if (other := device_of(array)) != device:
             raise DeviceError(
-                f"{first_name} is on device {device}, but {name} on {device_of(array)}; all arrays must share one device"
+                f"{first_name} is on device {device}, but {name} on {other}; all arrays must share one device"
             )
     if dtype not in _ACCUMULATORS:
         raise DTypeError(
@@ -122,22 +111,28 @@ def backend_of(**arrays: Array | None) -> Backend:
     return _backend(xp, device, dtype, first.dtype)
 
 
+def device_of(array: Array) -> Any:
+    """The device on which an array lies."""
+    return _device(array)
+
+
 def library_name(xp: Any) -> str:
     """The name of an array namespace's library, such as `numpy` or `array_api_strict`."""
     name: str = xp.__name__
     return name.removeprefix("array_api_compat.").partition(".")[0]
 
 
+@lru_cache(maxsize=256)
 def dtype_name(dtype: Any) -> str:
     """The standard's name of a dtype of any library; byte order does not count."""
     return str(getattr(dtype, "name", None) or str(dtype).rpartition(".")[2])
 
 
 def _namespace(name: str, array: Array) -> Any:
-    if isinstance(array, np.ma.MaskedArray | np.matrix):
+    if isinstance(array, _UNLIKE):
         raise DTypeError(f"{name} is a {type(array).__name__}, whose own rules would be lost; give a plain ndarray")
     try:
-        return array_namespace(array)
+        return _NAMESPACES.get(type(array)) or _NAMESPACES.setdefault(type(array), array_namespace(array))
     except TypeError:
         raise DTypeError(
             f"{name} is a {type(array).__name__}, not an array of a library such as NumPy, CuPy or PyTorch"
@@ -147,7 +142,8 @@ def _namespace(name: str, array: Array) -> Any:
 @lru_cache(maxsize=256)
 def _backend(xp: Any, device: Any, dtype: str, own: Any) -> Backend:
     accumulator = _dtype(xp, _ACCUMULATORS[dtype], own)
-    return Backend(xp, device, dtype, accumulator if dtype in INTEGERS else _dtype(xp, dtype, own), accumulator)
+    result = accumulator if dtype in INTEGERS else _dtype(xp, dtype, own)
+    return Backend(xp, library_name(xp), device, dtype, result, accumulator)
 
 
 def _dtype(xp: Any, name: str, own: Any) -> Any:

@@ -57,7 +57,7 @@ FORMATS = {
 
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
-    """The arithmetic that a convolution claims: three formats, each `float16`, `bfloat16`, `tf32`, `float32`, `float64`.
+    """The arithmetic that a convolution claims: three of `float16`, `bfloat16`, `tf32`, `float32` and `float64`.
 
     `input` is the format to which x, w and gy are rounded before they are multiplied (that of the arrays, if they are
     not), `accumulate` that in which products are added, and `output` that of the result. `flushes_subnormals` says
@@ -80,7 +80,7 @@ class Arithmetic:
 
     @classmethod
     def of(cls, dtype: str) -> Arithmetic:
-        """arrconv's own arithmetic for arrays of a dtype; a complex one computes in that of its parts."""
+        """The arithmetic of arrconv itself for arrays of a dtype; a complex one computes in that of its parts."""
         part = {"complex64": "float32", "complex128": "float64"}.get(dtype, dtype)
         return cls(part, "float32" if part in ("float16", "bfloat16") else part, part)
 

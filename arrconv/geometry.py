@@ -385,7 +385,9 @@ def _forward(spec: ConvSpec, x_shape: tuple[int, ...], w_shape: tuple[int, ...])
 
 def _forward_axis(n: int, k: int, s: int, d: int, pair: tuple[int, int], mode: str, number: int) -> Axis:
     if n == 0 and mode != "zeros" and any(pair):
-        raise ShapeError(f"spatial axis {number} of x is empty, so padding_mode={mode!r} has nothing to fill {pair} with")
+        raise ShapeError(
+            f"spatial axis {number} of x is empty, so padding_mode={mode!r} has nothing to fill {pair} with"
+        )
     axis = Axis(n, k, s, d, *pair, output_size=0)
     return replace(axis, output_size=axis.full_output_size)
 
@@ -442,9 +444,7 @@ def _check_output_padding(axis: Axis, extra: int, number: int, wanted: tuple[int
         )
 
 
-def _amounts(
-    spec: ConvSpec, input_size: tuple[int, ...], kernel_size: tuple[int, ...]
-) -> tuple[tuple[int, int], ...]:
+def _amounts(spec: ConvSpec, input_size: tuple[int, ...], kernel_size: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
     """The padding in numbers: `same` keeps ⌈size/stride⌉ outputs, the odd one of the total at the end or the begin."""
     if not isinstance(spec.padding, str):
         return spec.padding

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def pad(xp: Any, x: Array, geometry: Geometry) -> Array:
-    """x (…, *input) padded, or cropped, to (…, *padded) as the geometry's padding mode says."""
+    """Pad, or crop, x (…, *input) to (…, *padded) as the geometry's padding mode says."""
     for number, axis in enumerate(geometry.axes, start=x.ndim - geometry.ndim):
         x = _pad_axis(xp, x, number, axis, geometry.padding_mode)
     return x

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypedDict, get_args
 
 from arrconv.errors import SpecError
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 PaddingMode = Literal["zeros", "circular", "reflect", "replicate"]
 NamedPadding = Literal["valid", "same", "same_upper", "same_lower"]
-Padding = "int | Sequence[int | Sequence[int]] | NamedPadding"
 
 PADDING_MODES: tuple[str, ...] = get_args(PaddingMode)
 NAMED_PADDINGS: tuple[str, ...] = get_args(NamedPadding)
@@ -31,9 +30,10 @@ class ConvOptions(TypedDict, total=False):
 
 def as_int(value: Any, name: str, minimum: int | None = None) -> int:
     """`value` as an int of at least `minimum`; a bool, a float or a smaller number is a SpecError."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise SpecError(f"{name} must be an integer, but got {value!r}")
-    number = operator.index(value)
+    try:
+        number = operator.index(None if isinstance(value, bool) else value)
+    except TypeError:  # an array has __index__, too, but it may not be an integer
+        raise SpecError(f"{name} must be an integer, but got {value!r}") from None
     if minimum is not None and number < minimum:
         raise SpecError(f"{name} must be at least {minimum}, but got {number}")
     return number
@@ -54,17 +54,19 @@ def sizes(value: Any, name: str, ndim: int | None = None) -> tuple[int, ...]:
     if not _is_sequence(value):
         raise SpecError(f"{name} must be a tuple of the spatial sizes, but got {value!r}")
     if ndim is not None:
-        _check_length(value, ndim, name)
+        _check_length(value, ndim, name, "one size for each")
     return tuple(as_int(entry, f"{name}[{axis}]", 0) for axis, entry in enumerate(value))
 
 
 def _is_sequence(value: Any) -> bool:
-    return hasattr(value, "__len__") and hasattr(value, "__getitem__") and not isinstance(value, str | bytes | dict)
+    if isinstance(value, str | bytes | dict) or getattr(value, "ndim", 1) == 0:  # an array of no axes has no length
+        return False
+    return hasattr(value, "__len__") and hasattr(value, "__getitem__")
 
 
-def _check_length(value: Any, ndim: int, name: str) -> None:
+def _check_length(value: Any, ndim: int, name: str, wanted: str = "one integer, or one entry for each") -> None:
     if len(value) != ndim:
-        raise SpecError(f"{name}={value!r} has {len(value)} entries for {ndim} spatial axes; give one integer or {ndim}")
+        raise SpecError(f"{name}={value!r} has {len(value)} entries for {ndim} spatial axes; give {wanted}")
 
 
 def _pairs(value: Any, ndim: int) -> tuple[tuple[int, int], ...]:
@@ -126,6 +128,7 @@ class ConvSpec:
             SpecError: an option is not an integer, too small, of the wrong length, or an unknown name; or a negative
                 padding (a crop) meets a padding mode other than zeros.
         """
+        ndim = as_int(ndim, "ndim", 0)
         if not isinstance(padding_mode, str) or padding_mode not in PADDING_MODES:
             raise SpecError(f"padding_mode={padding_mode!r} is unknown; the modes are {', '.join(PADDING_MODES)}")
         return cls(

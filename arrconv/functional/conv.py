@@ -84,9 +84,7 @@ def conv(
     >>> conv(x, w, padding=((1, 0),))
     array([[[10., 21., 32., 43.]]])
     """
-    options = ConvOptions(
-        stride=stride, padding=padding, dilation=dilation, groups=groups, padding_mode=padding_mode
-    )
+    options = ConvOptions(stride=stride, padding=padding, dilation=dilation, groups=groups, padding_mode=padding_mode)
     return _conv_call(x, w, bias, **options).evaluate(algorithm)
 
 
@@ -330,7 +328,8 @@ def error_bound(
     """
     options.pop("algorithm", None)
     claimed = Arithmetic.of(arithmetic) if isinstance(arithmetic, str) else arithmetic
-    return _each(_call(member, arrays, options), lambda call: bound(call, claimed))
+    bounds: Array | ConvGrads = _each(_call(member, arrays, options), lambda call: bound(call, claimed))
+    return bounds
 
 
 def explain(member: str, /, *arrays: Array, **options: Any) -> Choice | ConvGrads:
@@ -355,7 +354,8 @@ def explain(member: str, /, *arrays: Array, **options: Any) -> Choice | ConvGrad
       not taps: gemm serves this problem and comes first
     """
     algorithm = options.pop("algorithm", "auto")
-    return _each(_call(member, arrays, options), lambda call: call.explain(algorithm))
+    choices: Choice | ConvGrads = _each(_call(member, arrays, options), lambda call: call.explain(algorithm))
+    return choices
 
 
 def _conv_call(x: Array, w: Array, bias: Array | None = None, /, **options: Unpack[ConvOptions]) -> Contraction:
@@ -450,7 +450,7 @@ def _conv_transpose_backward_calls(
     )
 
 
-_MEMBERS: dict[str, Callable[..., Computation | ConvGrads]] = {
+_MEMBERS: dict[str, Callable[..., Any]] = {
     "conv": _conv_call,
     "conv_transpose": _conv_transpose_call,
     "conv_grad_input": _conv_grad_input_call,
@@ -464,7 +464,8 @@ _MEMBERS: dict[str, Callable[..., Computation | ConvGrads]] = {
 def _call(member: str, arrays: tuple[Array, ...], options: dict[str, Any]) -> Computation | ConvGrads:
     if member not in _MEMBERS:
         raise SpecError(f"member={member!r} is unknown; the members are {', '.join(_MEMBERS)}")
-    return _MEMBERS[member](*arrays, **options)
+    call: Computation | ConvGrads = _MEMBERS[member](*arrays, **options)
+    return call
 
 
 def _each(calls: Any, function: Callable[[Computation], Any]) -> Any:

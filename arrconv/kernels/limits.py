@@ -6,6 +6,7 @@ import os
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from arrconv.spec import as_int
@@ -14,11 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _MEBIBYTE = 2**20
-
-
-def _available_cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)  # what a container or taskset leaves us; not on every system
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +30,13 @@ _CURRENT: ContextVar[Limits | None] = ContextVar("arrconv_limits", default=None)
 
 def current_limits() -> Limits:
     """The limits in force here: those of the innermost `limits`, else all cores and 64 MiB for each."""
-    return _CURRENT.get() or Limits(_available_cores(), 64 * _MEBIBYTE)
+    return _CURRENT.get() or _default()
+
+
+@cache
+def _default() -> Limits:
+    affinity = getattr(os, "sched_getaffinity", None)  # what a container or taskset leaves us; not on every system
+    return Limits(len(affinity(0)) if affinity else os.cpu_count() or 1, 64 * _MEBIBYTE)
 
 
 @contextmanager

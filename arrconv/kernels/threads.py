@@ -70,7 +70,7 @@ class _Shared:
 
 
 class _SingleThreadedBlas:
-    """Holds every loaded BLAS at one thread while any call needs it; the last to leave restores what the first found."""
+    """Holds every loaded BLAS at one thread while any call needs it; the last to leave restores the first's finding."""
 
     _lock = threading.Lock()
     _holders = 0
@@ -94,7 +94,6 @@ class _SingleThreadedBlas:
             if cls._holders == 0:
                 for library, threads in cls._found:
                     library.set_num_threads(threads)
-
 
     @classmethod
     def abandon(cls) -> None:

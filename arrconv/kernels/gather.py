@@ -1,0 +1,87 @@
+"""Gathering windows of an array into the columns of a matrix, block by block."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from arrconv._namespace import Array
+    from arrconv.geometry import Windows
+    from arrconv.kernels.blocks import Box
+
+
+class Gather:
+    """Gathers windows of a source (N, G, C, *sizes) into columns, through memory of its own that it uses again."""
+
+    def __init__(self, lib: Any, source: Array, windows: tuple[Windows, ...], dtype: Any) -> None:
+        self._lib, self._source, self._dtype = lib, source, dtype
+        self._is_native = source.dtype == dtype
+        self._slab = self._columns = lib.empty(0, dtype)
+        # Windows of one element each, which are the source in order, are columns already.
+        is_whole = all(w.taps == 1 and w.start == 0 and w.step == 1 and w.count == w.size for w in windows)
+        is_ready = is_whole and self._is_native and source.flags.c_contiguous
+        self._ready = source.reshape(*source.shape[:3], -1) if is_ready else None  # (N, G, C, L)
+
+    def __call__(self, n: int, gs: slice, cs: slice, box: Box) -> Array:
+        """The columns (g, C·K, l) of some groups and channels of image n in a box."""
+        if self._ready is not None:
+            return self._ready[n, gs, cs, box.flat]
+        image = self._source[n, gs, cs]
+        shape = (*image.shape[:2], *box.shape)
+        size = math.prod(shape)
+        if self._columns.size < size:
+            self._columns = self._lib.empty(size, self._dtype)
+        columns = self._columns[:size].reshape(shape)
+        if box.is_dense:
+            self._lib.copyto(columns, self._view(image, box))
+        else:  # taps far apart: what lies between them is not worth copying
+            self._copy_taps(columns, image, box)
+        return columns.reshape(shape[0], -1, box.flat.stop - box.flat.start)
+
+    def view(self, n: int, gs: slice, box: Box) -> Array:
+        """The windows (g, C, *K, *l) of some groups of image n as an overlapping view; only for a dense box."""
+        return self._view(self._source[n, gs], box)
+
+    def _view(self, image: Array, box: Box) -> Array:
+        """An overlapping view of the image itself where the box lies inside it, else of a padded copy."""
+        slab = image[(..., *box.span)] if box.is_inside and self._is_native else self._padded(image, box)
+        steps = list(zip(slab.strides[2:], box.windows, strict=True))
+        strides = (*slab.strides[:2], *(step * w.spacing for step, w in steps), *(step * w.step for step, w in steps))
+        return self._lib.lib.stride_tricks.as_strided(slab, (*slab.shape[:2], *box.shape), strides)
+
+    def _padded(self, image: Array, box: Box) -> Array:
+        """The part of the image that a box reads, with the zeros of the padding, in the gatherer's dtype."""
+        shape = (*image.shape[:2], *(w.stop - w.start for w in box.windows))
+        size = math.prod(shape)
+        if self._slab.size < size:
+            self._slab = self._lib.empty(size, self._dtype)
+        slab = self._slab[:size].reshape(shape)
+        insides, outsides = [], []
+        for w in box.windows:
+            low = min(max(w.start, 0), w.size)
+            high = max(low, min(w.stop, w.size))
+            insides.append(slice(low, high))
+            outsides.append(slice(low - w.start, high - w.start))
+        for number, outside in enumerate(outsides):
+            rest = (slice(None), slice(None), *outsides[:number])
+            slab[(*rest, slice(0, outside.start))] = 0
+            slab[(*rest, slice(outside.stop, None))] = 0
+        self._lib.copyto(slab[(..., *outsides)], image[(..., *insides)])
+        return slab
+
+    def _copy_taps(self, columns: Array, image: Array, box: Box) -> None:
+        """Fill the columns (g, C, *K, *l) tap by tap, straight from the image."""
+        for tap in product(*(range(w.taps) for w in box.windows)):
+            target = columns[(slice(None), slice(None), *tap)]
+            sources, targets = [], []
+            for w, t in zip(box.windows, tap, strict=True):
+                start = w.start + w.spacing * t
+                low = min(max(0, -(start // w.step)), w.count)  # the first window where this tap is not below 0
+                high = max(low, min(w.count, -((start - w.size) // w.step)))  # one past the last below the size
+                targets.append(slice(low, high))
+                sources.append(slice(start + w.step * low, max(start + w.step * (high - 1) + 1, 0), w.step))
+            target[...] = 0
+            if all(part.stop > part.start for part in targets):
+                self._lib.copyto(target[(..., *targets)], image[(..., *sources)])
