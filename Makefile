@@ -6,14 +6,16 @@ EXTRAS ?= test,torch
 VENV := .venv
 PY := $(VENV)/bin/python
 
-# The stamp's name says what was installed, by which Python and where, so a changed file, another interpreter and a moved
-# checkout all reinstall, whatever the times of the files are.
+# The stamp's name says what was installed, by which Python and where, so a changed file, another interpreter and a
+# moved checkout all reinstall, whatever the times of the files are.
 IDENTITY := import sys; print(*sys.version_info[:2], sys.base_prefix)
-KEY := $(shell { cat pyproject.toml constraints.txt; pwd; echo '$(EXTRAS)'; $(PYTHON) -c '$(IDENTITY)'; } 2>&1 | cksum | tr ' ' '-')
+KEY := $(shell { cat pyproject.toml constraints.txt; pwd; echo '$(EXTRAS)'; $(PYTHON) -c '$(IDENTITY)'; } 2>&1 \
+  | cksum | tr ' ' '-')
 STAMP := $(VENV)/installed-$(KEY)
 
 # Tests vary the number of threads themselves; a number from outside would make them compare a run with itself.
-unexport OMP_NUM_THREADS OPENBLAS_NUM_THREADS MKL_NUM_THREADS BLIS_NUM_THREADS VECLIB_MAXIMUM_THREADS NUMEXPR_NUM_THREADS
+unexport OMP_NUM_THREADS OPENBLAS_NUM_THREADS MKL_NUM_THREADS BLIS_NUM_THREADS \
+  VECLIB_MAXIMUM_THREADS NUMEXPR_NUM_THREADS
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # One after the other even under `make -j`: measurements of time and memory stay undisturbed, and output in order.
@@ -23,15 +25,15 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
+LINT := $(PY) -m ruff check && $(PY) -m ruff format --check && $(PY) -m mypy
+
 lint: $(STAMP) ## ruff and mypy
-	@$(PY) -m ruff check
-	@$(PY) -m ruff format --check
-	@$(PY) -m mypy
+	@$(LINT)
 
 # A complaint of the linters must not hide a failing test, so the tests run in any case, last.
 test: $(STAMP) ## lint, then all tests and doctests
 	@status=0; \
-	$(MAKE) --no-print-directory lint || { status=1; echo 'make test: lint failed; the tests run all the same' >&2; }; \
+	{ $(LINT); } || { status=1; echo 'make test: lint failed; the tests run all the same' >&2; }; \
 	$(PY) -m pytest $(PYTEST_OPTIONS) || status=1; \
 	exit $$status
 
@@ -47,8 +49,9 @@ clean: ## remove the environment and everything generated
 
 # The stamp is written last, so an install that was broken off is repeated.
 $(STAMP):
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "arrconv needs Python 3.11 or newer, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1);" \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  version=$$($(PYTHON) --version 2>/dev/null || echo 'not there'); \
+	  echo "arrconv needs Python 3.11 or newer, but '$(PYTHON)' is $$version;" \
 	    'name another one: make PYTHON=python3.12 ...' >&2; exit 1; }
 	@test "$$($(PY) -c 'import pip; $(IDENTITY)' 2>&1)" = "$$($(PYTHON) -c '$(IDENTITY)')" || { \
 	  echo 'making $(VENV)'; $(PYTHON) -m venv --clear $(VENV); }

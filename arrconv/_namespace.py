@@ -122,9 +122,13 @@ def library_name(xp: Any) -> str:
     return name.removeprefix("array_api_compat.").partition(".")[0]
 
 
-@lru_cache(maxsize=256)
 def dtype_name(dtype: Any) -> str:
     """The standard's name of a dtype of any library; byte order does not count."""
+    return _dtype_name(type(dtype), dtype)
+
+
+@lru_cache(maxsize=256)
+def _dtype_name(kind: Any, dtype: Any) -> str:  # noqa: ARG001 - keeps the cache from comparing dtypes of two libraries
     return str(getattr(dtype, "name", None) or str(dtype).rpartition(".")[2])
 
 

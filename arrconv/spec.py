@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypedDict, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 
 from arrconv.errors import SpecError
 
@@ -30,8 +30,10 @@ class ConvOptions(TypedDict, total=False):
 
 def as_int(value: Any, name: str, minimum: int | None = None) -> int:
     """`value` as an int of at least `minimum`; a bool, a float or a smaller number is a SpecError."""
+    if isinstance(value, bool):
+        raise SpecError(f"{name} must be an integer, but got {value!r}")
     try:
-        number = operator.index(None if isinstance(value, bool) else value)
+        number: int = operator.index(value)
     except TypeError:  # an array has __index__, too, but it may not be an integer
         raise SpecError(f"{name} must be an integer, but got {value!r}") from None
     if minimum is not None and number < minimum:

@@ -47,9 +47,7 @@ def _candidate(rng: random.Random, ndim: int, zeros_only: bool) -> Geometry:
         padding_mode=mode,  # type: ignore[arg-type]
     )
     lead = () if rng.random() < 0.1 else (rng.choice([2, 3]),)
-    return Geometry.forward(
-        spec, (*lead, groups * channels, *size), (groups * multiplier, channels, *kernel)
-    )
+    return Geometry.forward(spec, (*lead, groups * channels, *size), (groups * multiplier, channels, *kernel))
 
 
 def _telling(geometry: Geometry) -> bool:

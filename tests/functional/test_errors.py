@@ -387,7 +387,7 @@ def test_an_error_leaves_the_arrays_untouched(member: str) -> None:
     arrays = [rng.standard_normal(ARRAYS[name].shape) for name in names]
     before = [array.tobytes() for array in arrays]
     arrays[-1] = arrays[-1][None, None]
-    with pytest.raises(ShapeError, match=r"shape \(1, 1, \d"):
+    with pytest.raises(ShapeError, match=r"\(1, 1, \d"):
         call(*arrays, **(options or ({"spatial_ndim": 1} if member == "conv_grad_bias" else {})))
     assert [array.tobytes() for array in arrays] == before
 

@@ -1,0 +1,37 @@
+"""arrconv itself, on any array library."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import arrconv
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+
+@dataclass(frozen=True)
+class OwnAdapter:
+    """arrconv on one array library: `put` makes arrays of it from NumPy's, `get` the reverse."""
+
+    name: str
+    version: str
+    put: Callable[[Any], Any]
+    get: Callable[[Any], Any]
+
+    def conv(self, x: Any, w: Any, bias: Any, **options: Any) -> Any:
+        """The forward convolution."""
+        return self.get(arrconv.conv(self.put(x), self.put(w), self._optional(bias), **options))
+
+    def conv_transpose(self, y: Any, w: Any, bias: Any, **options: Any) -> Any:
+        """The transposed convolution."""
+        return self.get(arrconv.conv_transpose(self.put(y), self.put(w), self._optional(bias), **options))
+
+    def conv_backward(self, x: Any, w: Any, gy: Any, *, needs: Collection[str], **options: Any) -> dict[str, Any]:
+        """The gradients of the forward convolution."""
+        grads = arrconv.conv_backward(self.put(x), self.put(w), self.put(gy), needs=needs, **options)
+        return {need: self.get(getattr(grads, need)) for need in needs}
+
+    def _optional(self, array: Any) -> Any:
+        return None if array is None else self.put(array)
