@@ -6,10 +6,12 @@ lines give CPU reference results on NumPy and run on CuPy on CUDA.
 
 from importlib.metadata import version as _version
 
+from arrconv.axis import Axis
 from arrconv.bounds import Arithmetic
 from arrconv.errors import ArrconvError, DeviceError, DTypeError, ShapeError, SpecError, UnsupportedError
+from arrconv.functional.analysis import error_bound, explain
+from arrconv.functional.calls import ConvGrads
 from arrconv.functional.conv import (
-    ConvGrads,
     conv,
     conv_backward,
     conv_grad_bias,
@@ -17,10 +19,8 @@ from arrconv.functional.conv import (
     conv_grad_weight,
     conv_transpose,
     conv_transpose_backward,
-    error_bound,
-    explain,
 )
-from arrconv.geometry import Axis, Geometry
+from arrconv.geometry import Geometry
 from arrconv.kernels.limits import limits
 from arrconv.spec import ConvSpec
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -39,12 +40,14 @@ def form(geometry: Geometry) -> str:
 
 def parse(text: str) -> Geometry:
     """The geometry of a case string."""
+    if not isinstance(text, str):
+        raise SpecError(f"a case must be a text, but got {text!r}")
     tokens = _split(text)
     missing = [name for name in ("c", "o", "x", "k") if name not in tokens]
     if missing:
         raise SpecError(f"case {text!r} lacks {', '.join(name + '=' for name in missing)}")
-    input_size = _ints(tokens["x"], text)
-    kernel = _ints(tokens["k"], text, len(input_size))
+    input_size = _ints(tokens["x"], text, minimum=0)
+    kernel = _ints(tokens["k"], text, len(input_size), minimum=1)
     pairs = _entries(tokens.get("p", "0"), len(input_size), text)
     spec = ConvSpec.of(
         len(input_size),
@@ -54,12 +57,12 @@ def parse(text: str) -> Geometry:
         groups=_int(tokens.get("g", "1"), text),
         padding_mode=tokens.get("mode", "zeros"),  # type: ignore[arg-type]  # ConvSpec.of names an unknown mode itself
     )
-    channels, out_channels = _int(tokens["c"], text), _int(tokens["o"], text)
+    channels, out_channels = _int(tokens["c"], text, 0), _int(tokens["o"], text, 0)
     if channels % spec.groups:
         raise ShapeError(f"case {text!r}: groups={spec.groups} does not divide c={channels}")
-    lead = (_int(tokens["n"], text),) if "n" in tokens else ()
+    lead = (_int(tokens["n"], text, 0),) if "n" in tokens else ()
     geometry = Geometry.forward(spec, (*lead, channels, *input_size), (out_channels, channels // spec.groups, *kernel))
-    return _limit(geometry, _ints(tokens["l"], text, len(input_size))) if "l" in tokens else geometry
+    return _limit(geometry, _ints(tokens["l"], text, len(input_size), minimum=0)) if "l" in tokens else geometry
 
 
 def _limit(geometry: Geometry, positions: tuple[int, ...]) -> Geometry:
@@ -89,8 +92,8 @@ def _pair(begin: int, end: int) -> str:
 
 
 def _begin_end(entry: str, text: str) -> tuple[int, int]:
-    begin, _, end = entry.partition(":")
-    return _int(begin, text), _int(end or begin, text)
+    begin, colon, end = entry.partition(":")
+    return _int(begin, text), _int(end if colon else begin, text)
 
 
 def _entries(value: str, count: int | None, text: str) -> list[str]:
@@ -102,12 +105,13 @@ def _entries(value: str, count: int | None, text: str) -> list[str]:
     return entries
 
 
-def _ints(value: str, text: str, count: int | None = None) -> tuple[int, ...]:
-    return tuple(_int(entry, text) for entry in _entries(value, count, text))
+def _ints(value: str, text: str, count: int | None = None, minimum: int | None = None) -> tuple[int, ...]:
+    return tuple(_int(entry, text, minimum) for entry in _entries(value, count, text))
 
 
-def _int(value: str, text: str) -> int:
-    try:
-        return int(value)
-    except ValueError:
-        raise SpecError(f"case {text!r}: {value!r} is not an integer") from None
+def _int(value: str, text: str, minimum: int | None = None) -> int:
+    if re.fullmatch("-?[0-9]+", value) is None:  # int() alone would also take 1_0, spaces and other scripts' digits
+        raise SpecError(f"case {text!r}: {value!r} is not an integer")
+    if minimum is not None and int(value) < minimum:
+        raise SpecError(f"case {text!r}: {value} is below {minimum}")
+    return int(value)

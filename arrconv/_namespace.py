@@ -76,8 +76,8 @@ class Backend:
         return _backend(self.xp, self.device, "float64", None)
 
 
-def backend_of(**arrays: Array | None) -> Backend:
-    """What the named arrays share; None stands for an argument not given.
+def backend_of(**arrays: Array) -> Backend:
+    """What the named arrays share; a `bias` of None is one not given.
 
     Integer arrays may differ in dtype, since their result is int64 in any case.
 
@@ -86,7 +86,7 @@ def backend_of(**arrays: Array | None) -> Backend:
         DeviceError: the arrays lie on different devices.
         UnsupportedError: the library cannot hold the result's dtype.
     """
-    given = [(name, array) for name, array in arrays.items() if array is not None]
+    given = [(name, array) for name, array in arrays.items() if array is not None or name != "bias"]
     first_name, first = given[0]
     xp = _namespace(first_name, first)
     dtype, device = dtype_name(first.dtype), device_of(first)
@@ -124,7 +124,7 @@ def library_name(xp: Any) -> str:
 
 def dtype_name(dtype: Any) -> str:
     """The standard's name of a dtype of any library; byte order does not count."""
-    return _dtype_name(type(dtype), dtype)
+    return _dtype_name(dtype.__class__, dtype)
 
 
 @lru_cache(maxsize=256)

@@ -75,7 +75,7 @@ class Arithmetic:
 
     def __post_init__(self) -> None:
         for role in (self.input, self.accumulate, self.output):
-            if role not in FORMATS:
+            if not isinstance(role, str) or role not in FORMATS:
                 raise SpecError(f"{role!r} is no known format; the formats are {', '.join(FORMATS)}")
 
     @classmethod

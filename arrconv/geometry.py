@@ -3,181 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from typing import TYPE_CHECKING, Literal
 
+from arrconv.axis import Axis
 from arrconv.errors import ShapeError, SpecError
-from arrconv.spec import ConvSpec, per_axis, sizes
+from arrconv.spec import ConvSpec, as_int, per_axis, sizes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 Direction = Literal["y", "x", "w"]
 """Which derivative of the trilinear form: ∂T/∂y (conv), ∂T/∂x (transposed conv), ∂T/∂w (weight gradient)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """`length` consecutive padded positions that read x at start, start + step, …; a start of None reads zeros.
-
-    A step of 0 repeats one element, a step of −1 walks backwards.
-    """
-
-    start: int | None
-    length: int
-    step: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Windows:
-    """A row of windows over one axis: window l, tap t reads the source at start + step·l + spacing·t."""
-
-    size: int
-    taps: int
-    count: int
-    step: int
-    spacing: int
-    start: int
-
-    @property
-    def stop(self) -> int:
-        """One past the last source index that any window reads; equals `start` where there is no window."""
-        if self.count == 0:
-            return self.start
-        return self.start + self.step * (self.count - 1) + self.spacing * (self.taps - 1) + 1
-
-    def part(self, first: int, count: int) -> Windows:
-        """The windows first … first + count − 1 alone."""
-        return replace(self, count=count, start=self.start + self.step * first)
-
-
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """The inputs of one residue modulo the stride: which they are, which taps reach them, and the windows over y."""
-
-    first: int
-    first_tap: int
-    tap_step: int
-    windows: Windows
-
-
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """One spatial axis: sizes, stride, dilation, the padding at both ends and the number of output positions."""
-
-    input_size: int
-    kernel_size: int
-    stride: int
-    dilation: int
-    begin: int
-    end: int
-    output_size: int
-
-    @property
-    def extent(self) -> int:
-        """The span of the dilated kernel: dilation·(kernel − 1) + 1."""
-        return self.dilation * (self.kernel_size - 1) + 1
-
-    @property
-    def padded_size(self) -> int:
-        """The size after padding; never negative, however much is cropped."""
-        return max(0, self.input_size + self.begin + self.end)
-
-    @property
-    def full_output_size(self) -> int:
-        """max(0, ⌊(padded − extent)/stride⌋ + 1): the forward output size that the sizes imply."""
-        return max(0, (self.input_size + self.begin + self.end - self.extent) // self.stride + 1)
-
-    @property
-    def slack(self) -> int:
-        """How many trailing padded positions no window reaches: the output padding of the transposed convolution."""
-        return self.input_size - self.unslackened_size
-
-    @property
-    def unslackened_size(self) -> int:
-        """The input size that the transposed convolution yields with no output padding."""
-        return (self.output_size - 1) * self.stride + self.extent - self.begin - self.end
-
-    def runs(self, mode: str) -> tuple[Run, ...]:
-        """The padded axis in order, as runs of the map m(i), i = −begin … size + end − 1, of a padding mode."""
-        return tuple(run for run in _runs(self, mode) if run.length > 0)
-
-    def fold(self, mode: str) -> int:
-        """The largest number of padded positions that read one and the same input."""
-        if mode == "zeros":
-            return 1
-        steps: Counter[int] = Counter()
-        for run in self.runs(mode):
-            assert run.start is not None
-            low, high = sorted((run.start, run.start + run.step * (run.length - 1)))
-            weight = run.length if run.step == 0 else 1
-            steps[low] += weight
-            steps[high + 1] -= weight
-        level = largest = 0
-        for position in sorted(steps):
-            level += steps[position]
-            largest = max(largest, level)
-        return max(1, largest)
-
-    def padded(self) -> Axis:
-        """The same windows over an input that is padded already."""
-        return replace(self, input_size=self.padded_size, begin=0, end=0)
-
-    def windows(self) -> Windows:
-        """How outputs read inputs. Inputs outside 0 … input_size − 1 are the zeros of the padding."""
-        return Windows(self.input_size, self.kernel_size, self.output_size, self.stride, self.dilation, -self.begin)
-
-    def phases(self) -> tuple[Phase, ...]:
-        """How inputs read outputs, for each residue modulo the stride that any tap reaches.
-
-        Input i lies at padded position j = i + begin, and receives w[k]·y[l] wherever j = stride·l + dilation·k. For
-        j = stride·m + r the taps with dilation·k ≡ r (mod stride) count, every (stride/gcd)-th one, and l = m − q
-        with q = (dilation·k − r)/stride, which grows by dilation/gcd from tap to tap. Walking these taps backwards
-        makes each phase a row of windows over y with step 1.
-        """
-        common = math.gcd(self.stride, self.dilation)
-        tap_step, spacing = self.stride // common, self.dilation // common
-        found = []
-        for residue in range(0, self.stride, common):
-            first_tap = next(k for k in range(tap_step) if (self.dilation * k - residue) % self.stride == 0)
-            taps = len(range(first_tap, self.kernel_size, tap_step))
-            low = -((residue - self.begin) // self.stride)  # the smallest m with stride·m + residue ≥ begin
-            high = -((residue - self.begin - self.input_size) // self.stride)
-            if taps == 0 or high <= low:
-                continue
-            last_shift = (self.dilation * first_tap - residue) // self.stride + spacing * (taps - 1)
-            windows = Windows(self.output_size, taps, high - low, 1, spacing, low - last_shift)
-            found.append(Phase(self.stride * low + residue - self.begin, first_tap, tap_step, windows))
-        return tuple(found)
-
-
-def _runs(axis: Axis, mode: str) -> Iterator[Run]:
-    n, first, last = axis.input_size, -axis.begin, axis.input_size + axis.end  # positions first … last − 1
-    if mode == "zeros":
-        yield Run(None, min(last, 0) - first)
-        yield Run(max(first, 0), min(last, n) - max(first, 0))
-        yield Run(None, last - max(first, n))
-    elif mode == "replicate" or (mode == "reflect" and n == 1):  # one element is its own mirror image
-        yield Run(0, axis.begin, 0)
-        yield Run(0, n)
-        yield Run(n - 1, axis.end, 0)
-    elif mode == "circular":
-        while first < last:
-            start = first % n
-            run = Run(start, min(n - start, last - first))
-            yield run
-            first += run.length
-    else:
-        period = 2 * (n - 1)
-        while first < last:
-            place = first % period
-            run = Run(place, n - 1 - place) if place < n - 1 else Run(period - place, period - place, -1)
-            run = replace(run, length=min(run.length, last - first))
-            yield run
-            first += run.length
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +122,9 @@ class Geometry:
         Raises:
             ShapeError: the shapes do not fit each other, the groups or the padding mode.
         """
-        return _forward(spec, tuple(x_shape), tuple(w_shape))
+        x_sizes, w_sizes = _as_shape("x", x_shape), _as_shape("w", w_shape)
+        _check_axes("x", x_sizes, w_sizes, spec)
+        return _forward(spec, x_sizes, w_sizes)
 
     @classmethod
     def transposed(
@@ -301,13 +142,18 @@ class Geometry:
             SpecError: output_padding and output_size are both given, or out of range.
             ShapeError: the shapes do not fit each other or the groups.
         """
-        ndim = _check_weight("y", y_shape, w_shape)
+        y_sizes, w_sizes = _as_shape("y", y_shape), _as_shape("w", w_shape)
+        ndim = _check_axes("y", y_sizes, w_sizes, spec)
+        if spec.padding_mode != "zeros":
+            raise SpecError(
+                f"a transposed convolution has no padding modes, but got padding_mode={spec.padding_mode!r}"
+            )
         padding = per_axis(output_padding, ndim, "output_padding", 0)
         wanted = None if output_size is None else sizes(output_size, "output_size", ndim)
         if any(padding) and (wanted is not None or isinstance(spec.padding, str)):
             other = f"output_size={wanted}" if wanted is not None else f"padding={spec.padding!r}"
             raise SpecError(f"output_padding={output_padding} and {other} both fix the size of the result; give one")
-        return _transposed(spec, tuple(y_shape), tuple(w_shape), padding, wanted)
+        return _transposed(spec, y_sizes, w_sizes, padding, wanted)
 
     @classmethod
     def parse(cls, text: str) -> Geometry:
@@ -341,18 +187,28 @@ def check_shape(name: str, shape: Sequence[int], expected: tuple[int, ...], why:
         raise ShapeError(f"{name} has shape {tuple(shape)}, but {why} has {expected}")
 
 
-def _check_weight(name: str, shape: Sequence[int], w_shape: Sequence[int]) -> int:
-    """The number of spatial axes, once w and its companion have been seen to agree on it."""
+def _as_shape(name: str, shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape as a tuple of ints: 2.0 equals 2, and must not be remembered in its place."""
+    given = tuple(shape)
+    if all(type(size) is int and size >= 0 for size in given):
+        return given
+    return tuple(as_int(size, f"{name}.shape[{axis}]", 0) for axis, size in enumerate(given))
+
+
+def _check_axes(name: str, shape: tuple[int, ...], w_shape: tuple[int, ...], spec: ConvSpec) -> int:
+    """The number of spatial axes, once w, its companion and the options have been seen to agree on it."""
     ndim = len(w_shape) - 2
     if ndim < 0:
-        raise ShapeError(f"w has shape {tuple(w_shape)}, but needs (C_out, C_in/groups, *kernel)")
+        raise ShapeError(f"w has shape {w_shape}, but needs (C_out, C_in/groups, *kernel)")
+    if spec.ndim != ndim:
+        raise ShapeError(f"the options are for {spec.ndim} spatial axes, but w {w_shape} has {ndim} spatial axes")
     if len(shape) not in (ndim + 1, ndim + 2):
         raise ShapeError(
-            f"{name} has {len(shape)} axes, shape {tuple(shape)}, but w {tuple(w_shape)} has {ndim} spatial axes "
+            f"{name} has {len(shape)} axes, shape {shape}, but w {w_shape} has {ndim} spatial axes "
             f"and expects {ndim + 2}, or {ndim + 1} without a batch"
         )
     if 0 in w_shape[2:]:
-        raise ShapeError(f"w has shape {tuple(w_shape)}, but every kernel axis must be at least 1")
+        raise ShapeError(f"w has shape {w_shape}, but every kernel axis must be at least 1")
     return ndim
 
 
@@ -369,8 +225,7 @@ def _check_groups(w_shape: tuple[int, ...], groups: int) -> None:
 
 @lru_cache(maxsize=4096)
 def _forward(spec: ConvSpec, x_shape: tuple[int, ...], w_shape: tuple[int, ...]) -> Geometry:
-    ndim = _check_weight("x", x_shape, w_shape)
-    batch, channels, input_size = _split(x_shape, ndim)
+    batch, channels, input_size = _split(x_shape, spec.ndim)
     _check_groups(w_shape, spec.groups)
     if channels != w_shape[1] * spec.groups:
         expected = w_shape[1] * spec.groups
@@ -400,8 +255,7 @@ def _transposed(
     output_padding: tuple[int, ...],
     wanted: tuple[int, ...] | None,
 ) -> Geometry:
-    ndim = len(spec.stride)
-    batch, channels, positions = _split(y_shape, ndim)
+    batch, channels, positions = _split(y_shape, spec.ndim)
     _check_groups(w_shape, spec.groups)
     if channels != w_shape[0]:
         raise ShapeError(f"y has {channels} channels, but w {w_shape} expects {w_shape[0]} (its first axis)")

@@ -10,7 +10,10 @@ from arrconv._namespace import Array, device_of
 from arrconv.slicing import extend, restrict
 
 if TYPE_CHECKING:
-    from arrconv.geometry import Axis, Geometry, Run
+    from collections.abc import Iterator
+
+    from arrconv.axis import Axis, Run
+    from arrconv.geometry import Geometry
 
 
 def pad(xp: Any, x: Array, geometry: Geometry) -> Array:
@@ -37,15 +40,21 @@ def _pad_axis(xp: Any, x: Array, number: int, axis: Axis, mode: str) -> Array:
 def _fold_axis(xp: Any, gx: Array, number: int, axis: Axis, mode: str) -> Array:
     if axis.begin == axis.end == 0:
         return gx
-    pieces, position = [], 0
+    pieces = _pieces(xp, gx, number, axis, mode)
+    first = next(pieces, None)
+    if first is None:  # everything was cropped away
+        return extend(xp, restrict(gx, number, 0, 0), number, 0, axis.input_size)
+    return reduce(add, pieces, first)
+
+
+def _pieces(xp: Any, gx: Array, number: int, axis: Axis, mode: str) -> Iterator[Array]:
+    """What each run of the padded axis adds to the inputs, one at a time, since each is as large as they are."""
+    position = 0
     for run in axis.runs(mode):
         if run.start is not None:
             piece = restrict(gx, number, position, run.length)
-            pieces.append(_read_adjoint(xp, piece, number, run, axis.input_size))
+            yield _read_adjoint(xp, piece, number, run, axis.input_size)
         position += run.length
-    if not pieces:  # everything was cropped away
-        return extend(xp, restrict(gx, number, 0, 0), number, 0, axis.input_size)
-    return reduce(add, pieces)
 
 
 def _read(xp: Any, x: Array, number: int, run: Run) -> Array:

@@ -28,6 +28,27 @@ class ConvOptions(TypedDict, total=False):
     padding_mode: PaddingMode
 
 
+class ConvTransposeOptions(TypedDict, total=False):
+    """The keyword options of the transposed convolution."""
+
+    stride: int | Sequence[int]
+    padding: int | Sequence[int | Sequence[int]] | NamedPadding
+    output_padding: int | Sequence[int]
+    output_size: Sequence[int] | None
+    dilation: int | Sequence[int]
+    groups: int
+
+
+def check_options(function: str, given: Any, allowed: type) -> None:
+    """Raise a TypeError, as a call with a wrong keyword does, where an option is none of those allowed."""
+    if unknown := given.keys() - allowed.__annotations__.keys():
+        options = ", ".join(allowed.__annotations__)
+        raise TypeError(
+            f"{function}() got an unexpected keyword argument {min(unknown)!r}; the options of convolution it takes "
+            f"are {options}"
+        )
+
+
 def as_int(value: Any, name: str, minimum: int | None = None) -> int:
     """`value` as an int of at least `minimum`; a bool, a float or a smaller number is a SpecError."""
     if isinstance(value, bool):
@@ -51,13 +72,13 @@ def per_axis(value: Any, ndim: int, name: str, minimum: int) -> tuple[int, ...]:
     return (as_int(value, name, minimum),) * ndim
 
 
-def sizes(value: Any, name: str, ndim: int | None = None) -> tuple[int, ...]:
+def sizes(value: Any, name: str, ndim: int | None = None, minimum: int = 0) -> tuple[int, ...]:
     """A tuple of spatial sizes, of `ndim` entries where that is known."""
     if not _is_sequence(value):
         raise SpecError(f"{name} must be a tuple of the spatial sizes, but got {value!r}")
     if ndim is not None:
         _check_length(value, ndim, name, "one size for each")
-    return tuple(as_int(entry, f"{name}[{axis}]", 0) for axis, entry in enumerate(value))
+    return tuple(as_int(entry, f"{name}[{axis}]", minimum) for axis, entry in enumerate(value))
 
 
 def _is_sequence(value: Any) -> bool:

@@ -93,9 +93,7 @@ def products(
                             for axis, (size, _, s, d, (begin, _), _) in enumerate(axes)
                         ]
                         inside = [i for i in read if i is not None]
-                        x_index = (
-                            (item, group * c_per_group + c, *inside) if len(inside) == len(read) else None
-                        )
+                        x_index = (item, group * c_per_group + c, *inside) if len(inside) == len(read) else None
                         yield x_index, (o, c, *tap), (item, o, *l)
 
 
@@ -104,9 +102,7 @@ def conv(x: Array, w: Array, bias: Array | None, **options: Unpack[Options]) -> 
 
     A zero of the padding is multiplied, not skipped, so that a non-finite weight shows.
     """
-    axes = zip(
-        x.shape[2:], w.shape[2:], options["stride"], options["dilation"], options["padding"], strict=True
-    )
+    axes = zip(x.shape[2:], w.shape[2:], options["stride"], options["dilation"], options["padding"], strict=True)
     positions = tuple(output_size(n, k, s, d, begin, end) for n, k, s, d, (begin, end) in axes)
     y = _zeros((x.shape[0], w.shape[0], *positions))
     _add_bias(y, bias)
@@ -161,8 +157,7 @@ def conv_transpose(
     assert c_out % groups == 0, f"{c_out} channels do not split into {groups} groups"
     axes = list(zip(positions, kernel, stride, dilation, padding, output_padding, strict=True))
     sizes = [
-        max(0, (count - 1) * s + d * (k - 1) + 1 - begin - end + extra)
-        for count, k, s, d, (begin, end), extra in axes
+        max(0, (count - 1) * s + d * (k - 1) + 1 - begin - end + extra) for count, k, s, d, (begin, end), extra in axes
     ]
     x = _zeros((batch, c_per_group * groups, *sizes))
     _add_bias(x, bias)
@@ -170,10 +165,7 @@ def conv_transpose(
         channel = (o // (c_out // groups)) * c_per_group + c
         for l in product(*(range(count) for count in positions)):  # noqa: E741 - the formula's name
             for tap in product(*(range(k) for k in kernel)):
-                at = [
-                    s * l[axis] - begin + d * tap[axis]
-                    for axis, (_, _, s, d, (begin, _), _) in enumerate(axes)
-                ]
+                at = [s * l[axis] - begin + d * tap[axis] for axis, (_, _, s, d, (begin, _), _) in enumerate(axes)]
                 if all(0 <= i < size for i, size in zip(at, sizes, strict=True)):
                     x[item, channel, *at] += _entry(w, (o, c, *tap)) * _entry(y, (item, o, *l))
     return x

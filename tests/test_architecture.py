@@ -29,6 +29,7 @@ LAYERS = (
     ("errors",),
     ("_namespace",),
     ("spec",),
+    ("axis",),
     ("geometry _casestring",),
     ("slicing",),
     ("trilinear", "bounds", "padding"),
@@ -253,12 +254,15 @@ def test_no_file_is_a_drawer() -> None:
 
 
 def test_public_names_are_documented() -> None:
-    public = set(arrconv.__all__)
     modules = dict(package_modules())
-    check({m: documentation_faults(source, public) for m, source in modules.items()})
-    nodes = [node for source in modules.values() for node in ast.parse(source).body]
+    public: dict[str, set[str]] = {}
+    for name in arrconv.__all__:
+        if name != "__version__":
+            public.setdefault(getattr(arrconv, name).__module__.removeprefix("arrconv."), set()).add(name)
+    check({m: documentation_faults(modules[m], names) for m, names in public.items()})
+    nodes = [node for module in public for node in ast.parse(modules[module]).body]
     defined = {node.name for node in nodes if isinstance(node, ast.ClassDef | ast.FunctionDef)}
-    assert public - defined == {"__version__"}  # every other name was found, so none went unchecked
+    assert set().union(*public.values()) <= defined  # every name was found, so none went unchecked
 
 
 def test_no_file_mentions_a_private_folder_or_a_package_registry() -> None:

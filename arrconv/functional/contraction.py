@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from arrconv.bounds import Arithmetic, error_in_sum
 from arrconv.errors import ShapeError
-from arrconv.kernels import KERNELS, Choice, choose
+from arrconv.kernels import KERNELS, Choice, check_algorithm, choose
 from arrconv.kernels.base import Problem
 from arrconv.padding import pad, pad_adjoint
 
@@ -61,10 +61,10 @@ class Contraction:
         if self.geometry.batch is None:  # x and y carry the batch, w does not
             first = first if self.direction == "x" else xp.expand_dims(first, axis=0)
             second = second if self.direction == "y" else xp.expand_dims(second, axis=0)
+        kernel = KERNELS[choose(problem, algorithm).kernel]
         padded_before = geometry.padding_mode != "zeros"
         if padded_before and self.direction != "x":
             first = pad(xp, first, geometry)
-        kernel = KERNELS[choose(problem, algorithm).kernel]
         result = kernel.contract(problem, first, second)
         if padded_before and self.direction == "x":
             result = pad_adjoint(xp, result, geometry)
@@ -125,6 +125,7 @@ class ChannelSum:
 
     def explain(self, algorithm: str = "auto") -> Choice:
         """Always the array library's own sum."""
+        check_algorithm(algorithm)
         return Choice("sum", dict.fromkeys(KERNELS, "the gradient of a bias is a plain sum"))
 
     def widened(self, magnitudes: bool) -> ChannelSum:

@@ -39,6 +39,7 @@ def choose(problem: Problem, algorithm: str) -> Choice:
         SpecError: there is no kernel of that name.
         UnsupportedError: the named kernel refuses the problem.
     """
+    check_algorithm(algorithm)
     if algorithm != "auto":
         return _named(problem, algorithm)
     passed_over: dict[str, str] = {}
@@ -53,9 +54,13 @@ def choose(problem: Problem, algorithm: str) -> Choice:
     return Choice(chosen, passed_over)
 
 
-def _named(problem: Problem, algorithm: str) -> Choice:
-    if algorithm not in KERNELS:
+def check_algorithm(algorithm: str) -> None:
+    """Raise a SpecError unless there is an algorithm of this name."""
+    if not isinstance(algorithm, str) or algorithm not in ("auto", *KERNELS):
         raise SpecError(f"algorithm={algorithm!r} is unknown; the algorithms are auto, {', '.join(KERNELS)}")
+
+
+def _named(problem: Problem, algorithm: str) -> Choice:
     if (reason := KERNELS[algorithm].refuses(problem)) is not None:
         raise UnsupportedError(f"algorithm={algorithm!r} cannot serve this call: {reason}")
     return Choice(algorithm, {name: f"{algorithm} was asked for" for name in KERNELS if name != algorithm})

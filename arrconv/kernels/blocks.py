@@ -13,7 +13,7 @@ from arrconv.kernels.limits import current_limits
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from arrconv.geometry import Windows
+    from arrconv.axis import Windows
 
 SMALL = 2**18
 """Products; work below this is not worth a second thread."""

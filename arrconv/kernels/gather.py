@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from arrconv._namespace import Array
-    from arrconv.geometry import Windows
+    from arrconv.axis import Windows
     from arrconv.kernels.blocks import Box
 
 
@@ -48,7 +48,9 @@ class Gather:
         """An overlapping view of the image itself where the box lies inside it, else of a padded copy."""
         slab = image[(..., *box.span)] if box.is_inside and self._is_native else self._padded(image, box)
         steps = list(zip(slab.strides[2:], box.windows, strict=True))
-        strides = (*slab.strides[:2], *(step * w.spacing for step, w in steps), *(step * w.step for step, w in steps))
+        between_taps = (step * w.spacing if w.taps > 1 else 0 for step, w in steps)  # a lone one may name any distance
+        between_windows = (step * w.step if w.count > 1 else 0 for step, w in steps)
+        strides = (*slab.strides[:2], *between_taps, *between_windows)
         return self._lib.lib.stride_tricks.as_strided(slab, (*slab.shape[:2], *box.shape), strides)
 
     def _padded(self, image: Array, box: Box) -> Array:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from arrconv._namespace import Array
-    from arrconv.geometry import Geometry, Phase, Windows
+    from arrconv.axis import Phase, Windows
+    from arrconv.geometry import Geometry
 
 _MOST_ROWS = 512  # gathered rows of one block of the weight gradient
 _DIRECT = 4  # up to this many channel pairs a group, multiplying and adding arrays beats gathering
@@ -52,7 +53,7 @@ def contract(problem: Problem, first: Array, second: Array) -> Array:
 
 
 def _contract_y(problem: Problem, x: Array, w: Array) -> Array:
-    geometry, lib = problem.geometry, _library(x)
+    geometry, lib = problem.geometry, _library(problem)
     y = lib.empty(_grouped_shape(geometry, geometry.out_channels, geometry.output_size), _dtype(problem))
     windows = tuple(axis.windows() for axis in geometry.axes)
     _correlate(lib, _grouped(x, geometry), _grouped_weight(w, geometry), windows, y)
@@ -61,7 +62,7 @@ def _contract_y(problem: Problem, x: Array, w: Array) -> Array:
 
 def _contract_x(problem: Problem, w: Array, y: Array) -> Array:
     """∂T/∂x as one convolution of y, with some of the taps, for each combination of phases of the stride."""
-    geometry, lib = problem.geometry, _library(y)
+    geometry, lib = problem.geometry, _library(problem)
     if not problem.backend.is_integer and not lib.isfinite(w).all():
         # The blocks multiply w by zeros beyond the border of y, which are no part of the form; an infinite w shows it.
         return taps.contract(problem, w, y)
@@ -76,7 +77,7 @@ def _contract_x(problem: Problem, w: Array, y: Array) -> Array:
 
 
 def _contract_w(problem: Problem, x: Array, y: Array) -> Array:
-    geometry, lib, dtype = problem.geometry, _library(x), _dtype(problem)
+    geometry, lib, dtype = problem.geometry, _library(problem), _dtype(problem)
     if geometry.is_empty:
         return lib.zeros(geometry.weight_shape, dtype)
     x, y = _grouped(x, geometry), _grouped(_in_dtype(y, dtype), geometry)
@@ -197,9 +198,9 @@ def _threads(lib: Any, work: int) -> int:
     return current_limits().threads if lib is np and work > SMALL else 1
 
 
-def _library(array: Array) -> Any:
-    """The raw library of an array, NumPy or CuPy: kernels need more of it than the standard offers."""
-    return sys.modules[type(array).__module__.partition(".")[0]]
+def _library(problem: Problem) -> Any:
+    """The raw library, NumPy or CuPy: kernels need more of it than the standard offers."""
+    return sys.modules[problem.backend.library]
 
 
 KERNEL = Kernel("gemm", refuses, contract)

@@ -50,6 +50,9 @@ def limits(*, threads: int | None = None, workspace: int | None = None) -> Itera
         threads: number of threads, at least 1.
         workspace: bytes for each thread, at least 1.
 
+    Yields:
+        The limits now in force.
+
     Raises:
         SpecError: a value is not an integer, or below 1.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,12 +29,9 @@ def for_each(tasks: Sequence[Task], make_worker: Callable[[], Callable[[Task], N
             _work(iter(tasks), make_worker)
             return
         remaining = _Shared(iter(tasks))
-        # Each thread runs in a copy of the caller's context, so that its numpy.errstate holds there too.
-        futures = [
-            _pool(threads - 1).submit(contextvars.copy_context().run, _work, remaining, make_worker)
-            for _ in range(threads - 1)
-        ]
+        futures: list[Future[None]] = []
         try:
+            futures += _helpers(threads - 1, remaining, make_worker)
             _work(remaining, make_worker)
         finally:
             remaining.close()
@@ -42,6 +39,20 @@ def for_each(tasks: Sequence[Task], make_worker: Callable[[], Callable[[Task], N
                 future.exception()  # wait for all of them, whatever went wrong, before the BLAS is let go
         for future in futures:
             future.result()
+
+
+def _helpers(
+    count: int, tasks: Iterator[Task], make_worker: Callable[[], Callable[[Task], None]]
+) -> list[Future[None]]:
+    """Threads that take tasks, too; fewer than asked for where the interpreter no longer starts any."""
+    helpers: list[Future[None]] = []
+    try:
+        for _ in range(count):
+            # Each thread runs in a copy of the caller's context, so that its numpy.errstate holds there too.
+            helpers.append(_pool(count).submit(contextvars.copy_context().run, _work, tasks, make_worker))
+    except RuntimeError:  # the main thread has ended; whoever is still here does the work alone
+        pass
+    return helpers
 
 
 def _work(tasks: Iterator[Task], make_worker: Callable[[], Callable[[Task], None]]) -> None:

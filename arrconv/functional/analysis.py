@@ -1,0 +1,78 @@
+"""What can be known of a call without its result: how far off it may be, and which kernel would compute it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from arrconv.bounds import Arithmetic
+from arrconv.errors import SpecError
+from arrconv.functional.calls import ConvGrads, call_of
+from arrconv.functional.contraction import bound
+
+if TYPE_CHECKING:
+    from arrconv._namespace import Array
+    from arrconv.kernels import Choice
+
+
+def error_bound(
+    member: str, /, *arrays: Array, arithmetic: Arithmetic | str | None = None, **options: Any
+) -> Array | ConvGrads:
+    """An upper bound of |computed − exact| for each element of a member's result, whatever the order of summation.
+
+    It holds where nothing overflows; where an input is not finite, neither is the bound.
+
+    Args:
+        member: the name of a function of this family, such as `"conv"` or `"conv_grad_weight"`.
+        arrays: the arrays that function is given.
+        arithmetic: the arithmetic to bound, or the name of a dtype for arrconv's own arithmetic with it; None is that
+            of the arrays.
+        options: the options that function is given; `algorithm` makes no difference.
+
+    Returns:
+        float64, like the member's result; all zeros for integers. For complex arrays it bounds the modulus.
+
+    Raises:
+        SpecError: there is no such member or arithmetic.
+        UnsupportedError: the array library has no float64.
+        What the member raises.
+
+    Source: C.-P. Jeannerod, S. M. Rump, "Improved error bounds for inner products in floating-point arithmetic",
+    SIAM J. Matrix Anal. Appl. 34, 2013, theorem 3.1.
+
+    >>> import numpy as np
+    >>> x, w = np.ones((1, 1, 3), np.float32), np.ones((1, 1, 2), np.float32)
+    >>> bool((error_bound("conv", x, w) < 2 * 2.0**-23 * 1.01).all())
+    True
+    """
+    options.pop("algorithm", None)
+    claimed = Arithmetic.of(arithmetic) if isinstance(arithmetic, str) else arithmetic
+    if claimed is not None and not isinstance(claimed, Arithmetic):
+        raise SpecError(f"arithmetic={arithmetic!r} is neither an Arithmetic nor the name of a dtype")
+    call = call_of(member, arrays, options)
+    return call.map(lambda part: bound(part, claimed)) if isinstance(call, ConvGrads) else bound(call, claimed)
+
+
+def explain(member: str, /, *arrays: Array, **options: Any) -> Choice | ConvGrads:
+    """Which kernel a call would use, and why each other one would not be.
+
+    Args:
+        member: the name of a function of this family, such as `"conv"` or `"conv_grad_weight"`.
+        arrays: the arrays that function is given.
+        options: the options that function is given.
+
+    Returns:
+        A `Choice` with the fields `kernel` and `passed_over`, readable with `print`; a `ConvGrads` of these for
+        `conv_backward` and `conv_transpose_backward`.
+
+    Raises:
+        SpecError: there is no such member.
+        What the member raises.
+
+    >>> import numpy as np
+    >>> print(explain("conv", np.ones((1, 2, 9)), np.ones((3, 2, 3))))
+    gemm
+      not taps: gemm serves this problem and comes first
+    """
+    algorithm = options.pop("algorithm", "auto")
+    call = call_of(member, arrays, options)
+    return call.map(lambda part: part.explain(algorithm)) if isinstance(call, ConvGrads) else call.explain(algorithm)
