@@ -38,7 +38,7 @@ test: $(STAMP) ## lint, then all tests and doctests
 	exit $$status
 
 conform: $(STAMP) ## judge the convolutions of NumPy, array-api-strict, CuPy and PyTorch
-	@$(VENV)/bin/arrconv conform numpy array-api-strict cupy torch
+	@$(VENV)/bin/arrconv conform numpy array-api-strict torch --if-present cupy
 
 bench: $(STAMP) ## measure arrconv beside other libraries
 	@$(PY) -m benchmarks

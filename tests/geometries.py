@@ -1,47 +1,59 @@
-"""Seeded random geometries that hide nothing: sizes pairwise different, every option, small enough for a literal loop."""
+"""Seeded random geometries that hide nothing: sizes pairwise different, every option, few enough products to loop."""
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from arrconv import ConvSpec, Geometry
 from arrconv.spec import PADDING_MODES
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _MOST_PRODUCTS = {0: 4000, 1: 3000, 2: 6000, 3: 9000}
 
 
-def random_geometries(count: int, *, seed: int, zeros_only: bool = False, most_ndim: int = 3) -> Iterator[Geometry]:
-    """`count` geometries, taking turns over 0 … most_ndim spatial dimensions."""
+def random_geometries(count: int, *, seed: int) -> Iterator[Geometry]:
+    """`count` geometries with all options, taking turns over 0 … 3 spatial dimensions."""
     rng = random.Random(seed)
     for number in range(count):
-        yield _geometry(rng, number % (most_ndim + 1), zeros_only)
+        yield _geometry(rng, number % 4)
 
 
-def _geometry(rng: random.Random, ndim: int, zeros_only: bool) -> Geometry:
+def transposable_geometries(count: int, *, seed: int) -> Iterator[Geometry]:
+    """`count` geometries of 1 to 3 dimensions with the same zeros at both ends, taking turns; others cannot."""
+    rng = random.Random(seed)
+    for number in range(count):
+        yield _geometry(rng, 1 + number % 3, symmetric=True)
+
+
+def _geometry(rng: random.Random, ndim: int, symmetric: bool = False) -> Geometry:
     while True:
-        candidate = _candidate(rng, ndim, zeros_only)
+        candidate = _candidate(rng, ndim, symmetric)
         products = candidate.products("y") * math.prod(candidate.output_shape)
         if products <= _MOST_PRODUCTS[ndim] and _telling(candidate):
             return candidate
 
 
-def _candidate(rng: random.Random, ndim: int, zeros_only: bool) -> Geometry:
+def _candidate(rng: random.Random, ndim: int, symmetric: bool) -> Geometry:
     groups = rng.choice([1, 1, 2, 3, 4])
     channels, multiplier = rng.choice([1, 1, 2, 3]), rng.choice([1, 2, 3])
     longest = {0: 1, 1: 23, 2: 11, 3: 7}[ndim]
     kernel = [rng.randint(1, 4 if ndim < 3 else 3) for _ in range(ndim)]
     size = rng.sample(range(2, longest + 1), ndim) if ndim else []
-    mode = "zeros" if zeros_only else rng.choice(["zeros", *PADDING_MODES])
+    mode = "zeros" if symmetric else rng.choice(["zeros", *PADDING_MODES])
     low = -1 if mode == "zeros" else 0
-    named = rng.random() < 0.15
+    pairs = tuple((rng.randint(low, 5), rng.randint(low, 5)) for _ in range(ndim))
+    if symmetric:
+        pairs = tuple((max(begin, 0),) * 2 for begin, _ in pairs)
+    elif rng.random() < 0.15:
+        pairs = rng.choice(["valid", "same_upper", "same_lower"])
     spec = ConvSpec.of(
         ndim,
         stride=tuple(rng.randint(1, 4) for _ in range(ndim)),
-        padding=rng.choice(["valid", "same_upper", "same_lower"])
-        if named
-        else tuple((rng.randint(low, 5), rng.randint(low, 5)) for _ in range(ndim)),
+        padding=pairs,
         dilation=tuple(rng.randint(1, 3) for _ in range(ndim)),
         groups=groups,
         padding_mode=mode,  # type: ignore[arg-type]

@@ -115,6 +115,11 @@ class Library:
             cpu = array_api_strict.Device("CPU_DEVICE")
             self.put = lambda array: array_api_strict.asarray(array, device=device)
             self.get = lambda array: np.asarray(array_api_strict.asarray(array, device=cpu))
+        elif library == "cupy":
+            cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
+            if not cupy.is_available():
+                pytest.skip("there is no CUDA device")
+            self.put, self.get = cupy.asarray, cupy.asnumpy
         elif library == "torch":
             self.put = pytest.importorskip("torch", reason="PyTorch is not installed").asarray
         else:
@@ -165,12 +170,17 @@ def check_transposed(library: Library, e: Example, t: TransposedExample) -> None
     assert_equal(get(grads.bias), t.grad_bias, case)
 
 
+GPU = [
+    pytest.param(share, f"cupy-{kernel}", marks=pytest.mark.gpu)
+    for share in range(SHARES)
+    for kernel in ("auto", "taps")
+]
 LIBRARIES = ["numpy-gemm", "numpy-taps", "strict-CPU_DEVICE", "strict-device1", "torch-taps", "jax-taps"]
 RUNS = [(share, name) for share in range(SHARES) for name in LIBRARIES if name != "jax-taps" or share == 0]
 JAX_EXAMPLES = 24  # JAX compiles for each new shape, which takes hundreds of times as long as the calculation
 
 
-@pytest.mark.parametrize(("share", "name"), RUNS)
+@pytest.mark.parametrize(("share", "name"), RUNS + GPU)
 def test_every_member_equals_the_index_loop(share: int, name: str) -> None:
     library = Library(name)
     most = JAX_EXAMPLES if name == "jax-taps" else EACH
