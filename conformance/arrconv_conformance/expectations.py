@@ -3,8 +3,8 @@
 [[refuses]]                # it raises; or [[deviates]]: its result is wrong
 message = "regular expression found in what it says"
 members = ["conv"]         # optional: for these members alone
-case = "x=1 k=1"           # optional: for cases that have all of these tokens
-reason = "why"
+case = "k=1 dtype=float64" # optional: for cases that have all of these tokens
+reason = "why"             # told to the user, and different for every entry
 link = "https://…"         # optional
 """
 
@@ -14,7 +14,9 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from arrconv_conformance.cases import MEMBERS
 
 if TYPE_CHECKING:
     from arrconv_conformance.cases import Case
@@ -49,7 +51,7 @@ def expectations_for(name: str) -> list[Expectation]:
     """What is known of a framework; empty where nothing is.
 
     Raises:
-        ValueError: the file has an entry without a reason, or with a key that means nothing.
+        ValueError: the file is no TOML, or has an entry that could never explain anything or says not enough.
     """
     for folder in _FOLDERS:
         if (path := folder / f"{name}.toml").is_file():
@@ -58,25 +60,40 @@ def expectations_for(name: str) -> list[Expectation]:
 
 
 def parse(text: str, source: str) -> list[Expectation]:
-    """The expectations of a TOML text."""
-    found = []
+    """The expectations of a TOML text.
+
+    Raises:
+        ValueError: as for `expectations_for`.
+    """
+    found: dict[str, Expectation] = {}
     for outcome, entries in tomllib.loads(text).items():
-        if outcome not in ("refuses", "deviates"):
+        if outcome not in ("refuses", "deviates") or not isinstance(entries, list):
             raise ValueError(f"{source}: [[{outcome}]] is neither [[refuses]] nor [[deviates]]")
         for entry in entries:
-            if unknown := set(entry) - _KEYS:
-                raise ValueError(f"{source}: an entry has the unknown key {', '.join(sorted(unknown))}")
-            if not entry.get("reason") or "message" not in entry:
-                raise ValueError(f"{source}: every entry needs a message and a reason, but one is {entry}")
-            members = entry.get("members")
-            found.append(
-                Expectation(
-                    outcome,
-                    entry["message"],
-                    entry["reason"],
-                    None if members is None else tuple(members),
-                    tuple(entry.get("case", "").split()),
-                    entry.get("link"),
-                )
-            )
-    return found
+            expectation = _expectation(outcome, entry, source)
+            if expectation.reason in found:  # runs count by reason
+                raise ValueError(f"{source}: two entries have the reason {expectation.reason!r}")
+            found[expectation.reason] = expectation
+    return list(found.values())
+
+
+def _expectation(outcome: str, entry: dict[str, Any], source: str) -> Expectation:
+    if unknown := set(entry) - _KEYS:
+        raise ValueError(f"{source}: an entry has the unknown key {', '.join(sorted(unknown))}")
+    if not entry.get("reason") or not entry.get("message"):
+        raise ValueError(f"{source}: every entry needs a message and a reason, but one is {entry}")
+    members = entry.get("members")
+    if members is not None and (not isinstance(members, list) or not members or set(members) - set(MEMBERS)):
+        raise ValueError(f"{source}: members must be a list of some of {', '.join(MEMBERS)}, but got {members!r}")
+    try:
+        re.compile(entry["message"])
+    except re.error as error:
+        raise ValueError(f"{source}: {entry['message']!r} is no regular expression: {error}") from error
+    return Expectation(
+        outcome,
+        entry["message"],
+        entry["reason"],
+        None if members is None else tuple(members),
+        tuple(entry.get("case", "").split()),
+        entry.get("link"),
+    )

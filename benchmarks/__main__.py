@@ -1,0 +1,64 @@
+"""Runs the measurements in clean processes and prints them as tables."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+PINS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def measure() -> dict[str, Any]:
+    removed = {name: os.environ[name] for name in PINS if name in os.environ}
+    environment = {name: value for name, value in os.environ.items() if name not in PINS}
+    command = [sys.executable, "-m", "benchmarks.engine"]
+    result = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    record: dict[str, Any] = json.loads(result.stdout)
+    return record | {"variables_removed": removed}
+
+
+def table(record: dict[str, Any]) -> Table:
+    result = Table(title="64→64 channels, 3×3, 56×56, batch 8, beside a matrix product taking turns")
+    for column in ("dtype", "member", "GFLOP/s", "matmul GFLOP/s", "share of matmul, median (quartiles)"):
+        result.add_column(column)
+    for dtype, members in record["rates"].items():
+        for member, found in members.items():
+            share = found["share"]
+            quartiles = f"{share['median']:.0%} ({share['lower_quartile']:.0%} to {share['upper_quartile']:.0%})"
+            rate, matmul = found["gflops"]["median"], found["matmul_gflops"]["median"]
+            result.add_row(dtype, member, f"{rate:.0f}", f"{matmul:.0f}", quartiles)
+    return result
+
+
+def main(
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Keep the record here.")] = None,
+) -> None:
+    """Measure the engine."""
+    record = measure()
+    console = Console()
+    console.print(table(record))
+    memory, call = record["memory"], record["smallest_call_us"]
+    lines = [
+        f"smallest call (1, 3, 8, 8) to 8 channels, 3×3, float64: {call['median']:.0f} µs "
+        f"({call['lower_quartile']:.0f} to {call['upper_quartile']:.0f})",
+        f"(1, 64, 512, 512) float32 to 64 channels, 3×3: {memory['extra_MB']:.1f} MB beyond inputs and output "
+        f"({memory['output_MB']:.1f} MB)",
+        f"{record['processor']}, {record['threads']} threads; {record['versions']}; {record['blas']}; "
+        f"variables removed: {record['variables_removed'] or 'none'}",
+    ]
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if json_file is not None:
+        json_file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)
