@@ -55,7 +55,9 @@ class Backend:
         return self.xp.astype(array, self.accumulator, copy=False)
 
     def rounded(self, array: Array) -> Array:
-        """The array in the result's dtype; itself where it has that dtype."""
+        """A sum, which is in the accumulator's dtype, in the result's."""
+        if self.result is self.accumulator:  # results come in the accumulator's dtype
+            return array
         return self.xp.astype(array, self.result, copy=False)
 
     def conjugate(self, array: Array) -> Array:

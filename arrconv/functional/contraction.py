@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from arrconv.bounds import Arithmetic, error_in_sum
 from arrconv.errors import ShapeError
-from arrconv.kernels import KERNELS, Choice, check_algorithm, choose
+from arrconv.kernels import KERNELS, Choice, check_algorithm, choose, select
 from arrconv.kernels.base import Problem
 from arrconv.padding import pad, pad_adjoint
 
@@ -61,7 +61,7 @@ class Contraction:
         if self.geometry.batch is None:  # x and y carry the batch, w does not
             first = first if self.direction == "x" else xp.expand_dims(first, axis=0)
             second = second if self.direction == "y" else xp.expand_dims(second, axis=0)
-        kernel = KERNELS[choose(problem, algorithm).kernel]
+        kernel = select(problem, algorithm)
         padded_before = geometry.padding_mode != "zeros"
         if padded_before and self.direction != "x":
             first = pad(xp, first, geometry)
@@ -81,7 +81,7 @@ class Contraction:
 
     def widened(self, magnitudes: bool) -> Contraction:
         """The same in float64, of the real arrays themselves or of the absolute values."""
-        widen = self.backend.magnitude if magnitudes else self.backend.in_float64().rounded
+        widen = self.backend.magnitude if magnitudes else self.backend.in_float64().accumulating
         return replace(
             self,
             backend=self.backend.in_float64(),
@@ -131,7 +131,9 @@ class ChannelSum:
     def widened(self, magnitudes: bool) -> ChannelSum:
         """The same in float64, of the real array itself or of the absolute values."""
         wide = self.backend.in_float64()
-        return replace(self, backend=wide, array=(self.backend.magnitude if magnitudes else wide.rounded)(self.array))
+        return replace(
+            self, backend=wide, array=(self.backend.magnitude if magnitudes else wide.accumulating)(self.array)
+        )
 
     @property
     def shape(self) -> tuple[int, ...]:

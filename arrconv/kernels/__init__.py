@@ -30,7 +30,7 @@ class Choice:
         return "\n".join([self.kernel, *(f"  not {name}: {reason}" for name, reason in self.passed_over.items())])
 
 
-def choose(problem: Problem, algorithm: str) -> Choice:
+def select(problem: Problem, algorithm: str) -> Kernel:
     """The kernel for a problem: the one named, or under `auto` the first that does not refuse.
 
     No kernel under `auto` has a worse error bound than direct summation, and the values in the arrays play no part.
@@ -40,27 +40,24 @@ def choose(problem: Problem, algorithm: str) -> Choice:
         UnsupportedError: the named kernel refuses the problem.
     """
     check_algorithm(algorithm)
+    if algorithm == "auto":
+        return next(kernel for kernel in KERNELS.values() if kernel.refuses(problem) is None)  # the last never does
+    if (reason := KERNELS[algorithm].refuses(problem)) is not None:
+        raise UnsupportedError(f"algorithm={algorithm!r} cannot serve this call: {reason}")
+    return KERNELS[algorithm]
+
+
+def choose(problem: Problem, algorithm: str) -> Choice:
+    """The kernel that `select` takes, and why it passes over each other; raises what `select` raises."""
+    chosen = select(problem, algorithm).name
+    others = (kernel for kernel in KERNELS.values() if kernel.name != chosen)
     if algorithm != "auto":
-        return _named(problem, algorithm)
-    passed_over: dict[str, str] = {}
-    chosen = ""
-    for name, kernel in KERNELS.items():
-        if chosen:
-            passed_over[name] = f"{chosen} serves this problem and comes first"
-        elif (reason := kernel.refuses(problem)) is None:
-            chosen = name
-        else:
-            passed_over[name] = reason
-    return Choice(chosen, passed_over)
+        return Choice(chosen, {kernel.name: f"{chosen} was asked for" for kernel in others})
+    later = f"{chosen} serves this problem and comes first"
+    return Choice(chosen, {kernel.name: kernel.refuses(problem) or later for kernel in others})
 
 
 def check_algorithm(algorithm: str) -> None:
     """Raise a SpecError unless there is an algorithm of this name."""
     if not isinstance(algorithm, str) or algorithm not in ("auto", *KERNELS):
         raise SpecError(f"algorithm={algorithm!r} is unknown; the algorithms are auto, {', '.join(KERNELS)}")
-
-
-def _named(problem: Problem, algorithm: str) -> Choice:
-    if (reason := KERNELS[algorithm].refuses(problem)) is not None:
-        raise UnsupportedError(f"algorithm={algorithm!r} cannot serve this call: {reason}")
-    return Choice(algorithm, {name: f"{algorithm} was asked for" for name in KERNELS if name != algorithm})

@@ -1,4 +1,4 @@
-"""A pool of threads for NumPy kernels, with the BLAS held at one thread so that bits do not depend on their number."""
+"""A pool of threads for NumPy kernels, with the BLAS at one thread so that bits do not depend on their number."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from threadpoolctl import ThreadpoolController
+from arrconv.kernels.blas import hold_process, hold_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from types import TracebackType
 
 Task = TypeVar("Task")
 
@@ -24,7 +23,7 @@ def for_each(tasks: Sequence[Task], make_worker: Callable[[], Callable[[Task], N
     Which thread does a task is left to chance, so tasks must write to different places.
     """
     threads = min(threads, len(tasks))
-    with _SingleThreadedBlas():
+    with hold_process():
         if threads <= 1:
             _work(iter(tasks), make_worker)
             return
@@ -56,9 +55,10 @@ def _helpers(
 
 
 def _work(tasks: Iterator[Task], make_worker: Callable[[], Callable[[Task], None]]) -> None:
-    worker = make_worker()
-    for task in tasks:
-        worker(task)
+    with hold_thread():
+        worker = make_worker()
+        for task in tasks:
+            worker(task)
 
 
 class _Shared:
@@ -80,57 +80,11 @@ class _Shared:
             self._tasks = iter(())
 
 
-class _SingleThreadedBlas:
-    """Holds every loaded BLAS at one thread while any call needs it; the last to leave restores the first's finding."""
-
-    _lock = threading.Lock()
-    _holders = 0
-    _found: tuple[tuple[Any, int], ...] = ()
-
-    def __enter__(self) -> None:
-        cls = type(self)
-        with cls._lock:
-            if cls._holders == 0:
-                cls._found = tuple((library, library.get_num_threads()) for library in _blas_libraries())
-                for library, _ in cls._found:
-                    library.set_num_threads(1)
-            cls._holders += 1
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        cls = type(self)
-        with cls._lock:
-            cls._holders -= 1
-            if cls._holders == 0:
-                for library, threads in cls._found:
-                    library.set_num_threads(threads)
-
-    @classmethod
-    def abandon(cls) -> None:
-        """Forget every holder, and the state of the lock."""
-        cls._lock = threading.Lock()
-        if cls._holders:
-            cls._holders = 0
-            for library, threads in cls._found:
-                library.set_num_threads(threads)
-
-
-@cache
-def _blas_libraries() -> tuple[Any, ...]:
-    return tuple(ThreadpoolController().select(user_api="blas").lib_controllers)
-
-
 @cache
 def _pool(size: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(size, thread_name_prefix="arrconv")
 
 
-def _after_fork() -> None:
-    """A forked child has the parent's pool without its threads, and perhaps its locks locked."""
-    _pool.cache_clear()
-    _SingleThreadedBlas.abandon()
-
-
+# A forked child has the parent's pool without its threads.
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -230,9 +230,18 @@ def test_the_blas_has_one_thread_within_a_call_and_its_own_number_after() -> Non
         before = blas_threads()
         pool.for_each([0], lambda: lambda _: inside.append(blas_threads()), 1)
         assert blas_threads() == before
-    numpys = {library.filepath for library in pool._blas_libraries()}
-    assert numpys
-    assert {count for path, count in inside[0].items() if path in numpys} == {1}
+    assert {count for path, count in inside[0].items() if "numpy" in path} == {1}
+
+
+def test_the_blas_has_one_thread_also_when_another_thread_set_its_number() -> None:
+    inside = []
+    with threadpool_limits(2, user_api="blas"):  # from now on threadpoolctl ignores every thread but this one
+        before = blas_threads()
+        caller = threading.Thread(target=pool.for_each, args=([0], lambda: lambda _: inside.append(blas_threads()), 1))
+        caller.start()
+        caller.join()
+        assert blas_threads() == before
+    assert {count for path, count in inside[0].items() if "numpy" in path} == {1}
 
 
 def test_two_callers_at_once_leave_the_blas_as_it_was() -> None:
