@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from arrconv.axis import Axis
 from arrconv.errors import ShapeError, SpecError
-from arrconv.spec import ConvSpec, as_int, per_axis, sizes
+from arrconv.spec import ConvOptions, ConvSpec, PaddingMode, as_int, per_axis, sizes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,7 +38,7 @@ class Geometry:
     in_channels: int
     out_channels: int
     groups: int
-    padding_mode: str
+    padding_mode: PaddingMode
     axes: tuple[Axis, ...]
 
     @property
@@ -80,6 +80,17 @@ class Geometry:
     def output_shape(self) -> tuple[int, ...]:
         """The shape of y."""
         return (*self._lead, self.out_channels, *self.output_size)
+
+    @property
+    def options(self) -> ConvOptions:
+        """The keyword options of `conv` and its gradients for these sizes: `conv(x, w, **geometry.options)`."""
+        return ConvOptions(
+            stride=tuple(axis.stride for axis in self.axes),
+            padding=tuple((axis.begin, axis.end) for axis in self.axes),
+            dilation=tuple(axis.dilation for axis in self.axes),
+            groups=self.groups,
+            padding_mode=self.padding_mode,
+        )
 
     @property
     def _lead(self) -> tuple[int, ...]:

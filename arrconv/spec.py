@@ -127,7 +127,7 @@ class ConvSpec:
     padding: tuple[tuple[int, int], ...] | Literal["same_upper", "same_lower"]
     dilation: tuple[int, ...]
     groups: int
-    padding_mode: str
+    padding_mode: PaddingMode
 
     @property
     def ndim(self) -> int:

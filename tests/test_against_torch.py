@@ -48,13 +48,7 @@ def both_bounds(member: str, *arrays: np.ndarray, **options: Any) -> Any:
 
 
 def check(g: Geometry, rng: np.random.Generator) -> None:
-    options = {
-        "stride": tuple(a.stride for a in g.axes),
-        "padding": tuple((a.begin, a.end) for a in g.axes),
-        "dilation": tuple(a.dilation for a in g.axes),
-        "groups": g.groups,
-        "padding_mode": g.padding_mode,
-    }
+    options = g.options
     x, w, gy = (rng.standard_normal(shape) for shape in (g.input_shape, g.weight_shape, g.output_shape))
     b = rng.standard_normal(g.out_channels)
     tx, tw, tb = (torch.from_numpy(array).requires_grad_() for array in (x, w, b))
@@ -74,13 +68,8 @@ def check(g: Geometry, rng: np.random.Generator) -> None:
 
 
 def check_transposed(g: Geometry, rng: np.random.Generator) -> None:
-    options = {
-        "stride": tuple(a.stride for a in g.axes),
-        "padding": tuple((a.begin, a.end) for a in g.axes),
-        "output_padding": g.slack,
-        "dilation": tuple(a.dilation for a in g.axes),
-        "groups": g.groups,
-    }
+    options = dict(g.options) | {"output_padding": g.slack}
+    del options["padding_mode"]
     y, w, b = (rng.standard_normal(shape) for shape in (g.output_shape, g.weight_shape, (g.in_channels,)))
     call = getattr(functional, f"conv_transpose{g.ndim}d")
     same = {"stride": options["stride"], "output_padding": g.slack, "dilation": options["dilation"], "groups": g.groups}

@@ -45,16 +45,6 @@ class TransposedExample:
     grad_bias: np.ndarray
 
 
-def options_of(g: Geometry) -> dict[str, Any]:
-    return {
-        "stride": tuple(a.stride for a in g.axes),
-        "padding": tuple((a.begin, a.end) for a in g.axes),
-        "dilation": tuple(a.dilation for a in g.axes),
-        "groups": g.groups,
-        "padding_mode": g.padding_mode,
-    }
-
-
 def integers(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return rng.integers(-9, 10, shape, dtype=np.int64)
 
@@ -70,7 +60,7 @@ def examples(share: int) -> list[Example]:
 
 
 def example(g: Geometry, rng: np.random.Generator) -> Example:
-    options = options_of(g)
+    options = dict(g.options)
     x, w = integers(rng, g.input_shape), integers(rng, g.weight_shape)
     y, b = integers(rng, g.output_shape), integers(rng, (g.out_channels,))
     xb, yb = batched(x, g), batched(y, g)

@@ -94,7 +94,7 @@ class Question:
         arrays = [
             self.operands[role].array(self.dtype) if role in self.operands else None for role in self.member.takes
         ]
-        options = _options(self.geometry)
+        options: dict[str, Any] = dict(self.geometry.options)
         if self.member.need is not None:
             return function(*arrays, needs=(self.member.need,), **options)[self.member.need]
         if self.member.function == "conv_transpose":
@@ -103,21 +103,11 @@ class Question:
         return function(*arrays, **options)
 
 
-def _options(geometry: Geometry) -> dict[str, Any]:
-    return {
-        "stride": tuple(axis.stride for axis in geometry.axes),
-        "padding": tuple((axis.begin, axis.end) for axis in geometry.axes),
-        "dilation": tuple(axis.dilation for axis in geometry.axes),
-        "groups": geometry.groups,
-        "padding_mode": geometry.padding_mode,
-    }
-
-
 def _bound(geometry: Geometry, member: str, operands: dict[str, Operand], dtype: str) -> Array:
     """The error that the member may make with the dtype's own arithmetic."""
     arrays = {role: numbers.array(dtype) for role, numbers in operands.items()}
     bias = [arrays["bias"]] if "bias" in arrays else []
-    options = _options(geometry)
+    options: dict[str, Any] = dict(geometry.options)
     bound: Any
     if member == "conv":
         bound = arrconv.error_bound(member, arrays["x"], arrays["w"], *bias, **options)
