@@ -66,8 +66,8 @@ class Backend:
 
     def magnitude(self, array: Array) -> Array:
         """The absolute values in float64."""
-        wide = array if self.is_complex else self.xp.astype(array, self.xp.float64)
-        return self.xp.astype(self.xp.abs(wide), self.xp.float64)
+        wide = self.xp.astype(array, self.xp.complex128 if self.is_complex else self.xp.float64, copy=False)
+        return self.xp.abs(wide)
 
     def in_float64(self) -> Backend:
         """The same library and device with float64 arrays.

@@ -29,11 +29,8 @@ def geometry_of(sizes: tuple[int, ...], padding: Pads, mode: str) -> Geometry:
 def sources(geometry: Geometry) -> list[list[int | None]]:
     """For each axis, the input that each padded position reads; None is a zero."""
     return [
-        [
-            oracle.source(i, axis.input_size, geometry.padding_mode)
-            for i in range(-axis.begin, axis.input_size + axis.end)
-        ]
-        for axis in geometry.axes
+        [oracle.source(i, a.input_size, geometry.padding_mode) for i in range(-a.begin, a.input_size + a.end)]
+        for a in geometry.axes
     ]
 
 
@@ -63,8 +60,8 @@ def geometries(mode: str, count: int) -> list[Geometry]:
     found = [
         geometry_of((n,), ((begin, end),), mode)
         for n in range(1, 5)
-        for begin in range(low, 3 * n + 3)
-        for end in range(low, 3 * n + 3, 2)
+        for begin in range(low, 2 * n + 3, 2)
+        for end in range(low, 3 * n + 3, 3)
     ]
     rng = random.Random(mode)
     for number in range(count):

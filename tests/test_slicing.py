@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import array_api_strict
 import numpy as np
 import pytest
 
 from arrconv.slicing import extend, restrict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LIBRARIES = [pytest.param(np, id="numpy"), pytest.param(array_api_strict, id="strict")]
 AROUND = (3, 2)  # the sizes of the other axes

@@ -72,8 +72,7 @@ def test_operands_are_in_range_and_exact_in_their_dtype(data: str, dtype: str) -
     assert array.shape == (50, 40, 2)
     scale = Fraction(2) ** made.exponent
     assert all(
-        Fraction(float(a)) == int(i) * scale
-        for a, i in zip(array.reshape(-1), made.integers.reshape(-1), strict=True)
+        Fraction(float(a)) == int(i) * scale for a, i in zip(array.reshape(-1), made.integers.reshape(-1), strict=True)
     )
     if data == "integers":
         assert set(np.unique(array)) == set(range(-9, 10))
