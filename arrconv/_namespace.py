@@ -101,7 +101,8 @@ def backend_of(**arrays: Array) -> Backend:
             )
         if not (same := dtype_name(array.dtype)) == dtype and not {same, dtype} <= set(INTEGERS):
             raise DTypeError(f"{first_name} has dtype {dtype}, but {name} has {same}; all arrays must share one dtype")
-        if (other := device_of(array)) != device:
+        # Under jax.jit and jax.grad an array has no device yet, which is None and fits any.
+        if (other := device_of(array)) != device and None not in (other, device):
             raise DeviceError(
                 f"{first_name} is on device {device}, but {name} on {other}; all arrays must share one device"
             )
@@ -155,6 +156,6 @@ def _backend(xp: Any, device: Any, dtype: str, own: Any) -> Backend:
 def _dtype(xp: Any, name: str, own: Any) -> Any:
     """The library's dtype of this name; `own`, an array's dtype, where only an extension has it (ml_dtypes)."""
     dtype = getattr(xp, name, own)
-    if library_name(xp) == "jax" and dtype_name(xp.zeros(0, dtype=dtype).dtype) != name:
+    if library_name(xp) == "jax" and dtype_name(xp.result_type(dtype)) != name:
         raise UnsupportedError(f"the result would be {name}, which JAX has only after jax_enable_x64 is set")
     return dtype

@@ -65,8 +65,12 @@ def parse(text: str, source: str) -> list[Expectation]:
     Raises:
         ValueError: as for `expectations_for`.
     """
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{source}: {error}") from error
     found: dict[str, Expectation] = {}
-    for outcome, entries in tomllib.loads(text).items():
+    for outcome, entries in table.items():
         if outcome not in ("refuses", "deviates") or not isinstance(entries, list):
             raise ValueError(f"{source}: [[{outcome}]] is neither [[refuses]] nor [[deviates]]")
         for entry in entries:

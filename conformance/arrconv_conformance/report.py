@@ -15,8 +15,6 @@ from arrconv_conformance.cases import DTYPES, MEMBERS
 if TYPE_CHECKING:
     from arrconv_conformance.runner import Run, Tally
 
-_MOST_SHOWN = 10
-
 
 def table(runs: list[Run]) -> Table:
     """A row for each framework and member, a column for each dtype."""
@@ -52,11 +50,8 @@ def _cell(tally: Tally | None) -> Text:
 def lines(run: Run) -> list[str]:
     """One line for each failure with the command that runs it again, and for each reason that explained something."""
     found = [f"{run.name}: {count} explained: {reason}" for reason, count in sorted(run.explained.items())]
-    for failure in run.failures[:_MOST_SHOWN]:
-        found.append(f"{run.name} {failure.outcome}: {failure.message}")
-        found.append(f"    {failure.command}")
-    if (more := len(run.failures) - _MOST_SHOWN) > 0:
-        found.append(f"{run.name}: and {more} more failures; --json FILE lists them all")
+    for failure in run.failures:
+        found += [f"{run.name} {failure.outcome}: {failure.message}", f"    {failure.command}"]
     return found
 
 
