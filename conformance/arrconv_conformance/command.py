@@ -11,8 +11,9 @@ from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 from arrconv import ArrconvError
 from arrconv_conformance.adapters import Unavailable, load_adapter
 from arrconv_conformance.cases import Case, catalogue, generated
+from arrconv_conformance.expectations import ExpectationsError
 from arrconv_conformance.report import as_json, lines, table
-from arrconv_conformance.runner import run
+from arrconv_conformance.runner import Run, begin, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,14 +49,22 @@ def conform(
     try:
         adapters = _adapters(names, if_present, console)
         asked = _cases(cases, only)
-    except (Unavailable, ArrconvError, OSError) as error:
+        runs = begin(adapters)
+        if json_file is not None:
+            json_file.touch()  # before the work, in case it cannot be written
+    except (Unavailable, ArrconvError, ExpectationsError, OSError) as error:
         console.print(f"conform: {error}", markup=False, highlight=False)
         return NOT_RUN
     with Progress(
         *Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn(), console=console, transient=True
     ) as bar:
         task = bar.add_task("cases", total=len(asked))
-        runs = run(asked, adapters, on_case=lambda _: bar.advance(task))
+        run(asked, adapters, runs, on_case=lambda _: bar.advance(task))
+    return _report(list(runs.values()), len(asked), json_file, console)
+
+
+def _report(runs: list[Run], cases: int, json_file: Path | None, console: Console) -> int:
+    """Print and write what came of the runs, and return the exit status."""
     console.print(table(runs))
     for one in runs:
         for line in lines(one):
@@ -64,13 +73,14 @@ def conform(
         json_file.write_text(json.dumps(as_json(runs), indent=1) + "\n", encoding="utf-8")
     failed = [one.name for one in runs if one.failures]
     checks = sum(one.checks for one in runs)
-    verdict = (
-        f"deviations without an explanation: {', '.join(failed)}"
-        if failed
-        else "nothing deviates without an explanation"
-    )
-    console.print(f"{checks} checks of {len(asked)} cases: {verdict}", markup=False, highlight=False)
-    return DEVIATES if failed else AGREES
+    if failed:
+        verdict, status = f"deviations without an explanation: {', '.join(failed)}", DEVIATES
+    elif checks:
+        verdict, status = "nothing deviates without an explanation", AGREES
+    else:
+        verdict, status = "no framework offers what was asked", NOT_RUN
+    console.print(f"{checks} checks of {cases} cases: {verdict}", markup=False, highlight=False)
+    return status
 
 
 def _adapters(names: Sequence[str], if_present: Sequence[str], console: Console) -> dict[str, Any]:

@@ -26,6 +26,10 @@ _FOLDERS = (_PACKAGE / "expectations", _PACKAGE.parent / "expectations")  # in a
 _KEYS = {"message", "members", "case", "reason", "link"}
 
 
+class ExpectationsError(ValueError):
+    """An expectations file says something that means nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Expectation:
     """One thing a framework is known for."""
@@ -51,7 +55,7 @@ def expectations_for(name: str) -> list[Expectation]:
     """What is known of a framework; empty where nothing is.
 
     Raises:
-        ValueError: the file is no TOML, or has an entry that could never explain anything or says not enough.
+        ExpectationsError: the file is no TOML, or has an entry that could never explain anything or says not enough.
     """
     for folder in _FOLDERS:
         if (path := folder / f"{name}.toml").is_file():
@@ -63,36 +67,38 @@ def parse(text: str, source: str) -> list[Expectation]:
     """The expectations of a TOML text.
 
     Raises:
-        ValueError: as for `expectations_for`.
+        ExpectationsError: as for `expectations_for`.
     """
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{source}: {error}") from error
+        raise ExpectationsError(f"{source}: {error}") from error
     found: dict[str, Expectation] = {}
     for outcome, entries in table.items():
         if outcome not in ("refuses", "deviates") or not isinstance(entries, list):
-            raise ValueError(f"{source}: [[{outcome}]] is neither [[refuses]] nor [[deviates]]")
+            raise ExpectationsError(f"{source}: [[{outcome}]] is neither [[refuses]] nor [[deviates]]")
         for entry in entries:
             expectation = _expectation(outcome, entry, source)
             if expectation.reason in found:  # runs count by reason
-                raise ValueError(f"{source}: two entries have the reason {expectation.reason!r}")
+                raise ExpectationsError(f"{source}: two entries have the reason {expectation.reason!r}")
             found[expectation.reason] = expectation
     return list(found.values())
 
 
 def _expectation(outcome: str, entry: dict[str, Any], source: str) -> Expectation:
     if unknown := set(entry) - _KEYS:
-        raise ValueError(f"{source}: an entry has the unknown key {', '.join(sorted(unknown))}")
+        raise ExpectationsError(f"{source}: an entry has the unknown key {', '.join(sorted(unknown))}")
     if not entry.get("reason") or not entry.get("message"):
-        raise ValueError(f"{source}: every entry needs a message and a reason, but one is {entry}")
+        raise ExpectationsError(f"{source}: every entry needs a message and a reason, but one is {entry}")
     members = entry.get("members")
     if members is not None and (not isinstance(members, list) or not members or set(members) - set(MEMBERS)):
-        raise ValueError(f"{source}: members must be a list of some of {', '.join(MEMBERS)}, but got {members!r}")
+        raise ExpectationsError(
+            f"{source}: members must be a list of some of {', '.join(MEMBERS)}, but got {members!r}"
+        )
     try:
         re.compile(entry["message"])
     except re.error as error:
-        raise ValueError(f"{source}: {entry['message']!r} is no regular expression: {error}") from error
+        raise ExpectationsError(f"{source}: {entry['message']!r} is no regular expression: {error}") from error
     return Expectation(
         outcome,
         entry["message"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -75,7 +76,7 @@ class Run:
             self.explained[reason] += 1
         else:
             tally.failed += 1
-            command = f"arrconv conform {asked} --case '{case}'"
+            command = f"arrconv conform {shlex.quote(asked)} --case '{case}'"
             self.failures.append(Failure(str(case), verdict.outcome, verdict.message, command))
 
     def _reason(self, case: Case, verdict: Verdict) -> str | None:
@@ -85,26 +86,34 @@ class Run:
         return None
 
 
-def run(cases: Iterable[Case], adapters: dict[str, Any], on_case: Callable[[Case], None] | None = None) -> list[Run]:
+def begin(adapters: dict[str, Any]) -> dict[str, Run]:
+    """A run for each framework, with what is expected of it and no results yet."""
+    return {
+        asked: Run(adapter.name, adapter.version, expectations_for(adapter.name)) for asked, adapter in adapters.items()
+    }
+
+
+def run(
+    cases: Iterable[Case],
+    adapters: dict[str, Any],
+    runs: dict[str, Run],
+    on_case: Callable[[Case], None] = lambda _: None,
+) -> None:
     """Put every case to every framework; each question is worked out once.
 
     Args:
         cases: what to ask.
         adapters: the frameworks, by the name under which they were asked for.
+        runs: what `begin` made of these, and where the results go.
         on_case: called after each case, for a progress bar.
     """
-    runs = {
-        asked: Run(adapter.name, adapter.version, expectations_for(adapter.name)) for asked, adapter in adapters.items()
-    }
     for case in cases:
         products = Products.of(case.geometry)
         for single in filter(is_applicable, case.single()):
             question = Question.of(single, products)
             for asked, adapter in adapters.items():
                 runs[asked].record(single, answer(adapter, question), asked)
-        if on_case is not None:
-            on_case(case)
-    return list(runs.values())
+        on_case(case)
 
 
 def answer(adapter: Any, question: Question) -> Verdict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from arrconv_conformance.data import operand, stream
 from arrconv_conformance.exact import Products
 from arrconv_conformance.question import is_applicable
 
-from arrconv import Geometry
+if TYPE_CHECKING:
+    from arrconv import Geometry
 
 WORD = 2**64
 

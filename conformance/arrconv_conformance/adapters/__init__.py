@@ -48,8 +48,10 @@ def load_adapter(name: str) -> Any:
     """
     try:
         adapter = _load_file(Path(name)) if name.endswith(".py") else _load_known(name)
-    except ImportError as error:
-        raise Unavailable(f"{name}: cannot be imported here ({error})") from error
+    except Unavailable:
+        raise
+    except Exception as error:  # an adapter is anybody's code, and importing a framework may fail in any way
+        raise Unavailable(f"{name}: cannot be imported here ({type(error).__name__}: {error})") from error
     for attribute in ("name", "version"):
         if not hasattr(adapter, attribute):
             raise Unavailable(f"{name}: the adapter has no `{attribute}`")

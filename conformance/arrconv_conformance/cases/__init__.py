@@ -48,6 +48,8 @@ class Case:
             name, _, value = word.partition("=")
             if name not in _CHOICES:
                 rest.append(word)
+            elif name in chosen:
+                raise SpecError(f"case {text!r}: {name}= is given twice")
             elif value not in _CHOICES[name]:
                 raise SpecError(f"case {text!r}: {word!r} is unknown; {name}= is one of {', '.join(_CHOICES[name])}")
             else:
