@@ -3,7 +3,8 @@
     E = ((1 + u_in)² · (1 + K'·u_acc) − 1) · B + K'·η_acc                        in the accumulator
     E + u_out · (|y| + E) + η_out/2                                              where the output is narrower
 
-B is the same sum over the absolute values, K' the number of products, one more with a bias. (C.-P. Jeannerod,
+B is the same sum over the absolute values, K' the number of products, one more with a bias, u the unit roundoff and
+η the smallest subnormal number of a format; where subnormal results are flushed, its smallest normal number. (C.-P. Jeannerod,
 S. M. Rump, "Improved error bounds for inner products in floating-point arithmetic", SIAM J. Matrix Anal. Appl. 34,
 2013: K·u holds without a term of second order; N. J. Higham, "Accuracy and Stability of Numerical Algorithms", 2nd
 ed., 2002, sections 3.1 and 4.2.)
@@ -61,8 +62,8 @@ class Arithmetic:
 
     `input` is the format to which x, w and gy are rounded before they are multiplied (that of the arrays, if they are
     not), `accumulate` that in which products are added, and `output` that of the result. `flushes_subnormals` says
-    that subnormal numbers may be replaced by zero on the way. Where inputs are rounded first, they are taken to be zero
-    or normal numbers of that format: the relative error of rounding a number below those has no bound.
+    that subnormal results may be replaced by zero on the way. Where inputs are rounded or flushed first, they are taken
+    to be zero or normal numbers of that format: the relative error of a number below those has no bound.
 
     >>> Arithmetic.of("float16")
     Arithmetic(input='float16', accumulate='float32', output='float16', flushes_subnormals=False)
@@ -86,8 +87,10 @@ class Arithmetic:
 
     @property
     def rounds_output(self) -> bool:
-        """Whether the result is rounded once more, from the accumulator to a narrower format."""
-        return FORMATS[self.output].fraction_bits < FORMATS[self.accumulate].fraction_bits
+        """Whether the result is rounded once more: the output has fewer bits or less range than the accumulator."""
+        output, accumulate = FORMATS[self.output], FORMATS[self.accumulate]
+        shorter = output.fraction_bits < accumulate.fraction_bits
+        return shorter or output.smallest_subnormal > accumulate.smallest_subnormal
 
     def input_roundoff(self, dtype: str) -> float:
         """The relative error of rounding an array's elements to the input format; 0 where they are of it already."""
@@ -112,9 +115,10 @@ def error_in_sum(magnitude: Array, result: Array, terms: int, arithmetic: Arithm
     rounding, summing = arithmetic.input_roundoff(dtype), terms * accumulate.roundoff
     rounding = rounding * (2 + rounding)
     relative = rounding + summing + rounding * summing  # the product minus one, without its cancellation
-    tiny = accumulate.smallest_normal if arithmetic.flushes_subnormals else accumulate.smallest_subnormal
-    error = magnitude * relative + terms * tiny
+    flushes = arithmetic.flushes_subnormals
+    error = magnitude * relative + terms * (accumulate.smallest_normal if flushes else accumulate.smallest_subnormal)
     if arithmetic.rounds_output:
         # |y| in the accumulator exceeds the exact |y| by the error at most, and so does `result` fall short of it.
-        error = error + output.roundoff * (result + 2 * error) + output.smallest_subnormal / 2
+        tiny = output.smallest_normal if flushes else output.smallest_subnormal / 2
+        error = error + output.roundoff * (result + 2 * error) + tiny
     return error * (1 + 8 * _SLACK)

@@ -64,7 +64,8 @@ class Contraction:
         kernel = select(problem, algorithm)
         padded_before = geometry.padding_mode != "zeros"
         if padded_before and self.direction != "x":
-            first = pad(xp, first, geometry)
+            # Integers are widened first, since some libraries cannot flip the narrow unsigned ones.
+            first = pad(xp, self.backend.accumulating(first) if self.backend.is_integer else first, geometry)
         result = kernel.contract(problem, first, second)
         if padded_before and self.direction == "x":
             result = pad_adjoint(xp, result, geometry)

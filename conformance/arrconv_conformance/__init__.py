@@ -2,6 +2,6 @@
 
 from arrconv_conformance.adapters import Adapter, Unsupported, load_adapter
 from arrconv_conformance.cases import Case, catalogue, generated
-from arrconv_conformance.runner import Run, begin, run
+from arrconv_conformance.runner import Run, run
 
-__all__ = ["Adapter", "Case", "Run", "Unsupported", "begin", "catalogue", "generated", "load_adapter", "run"]
+__all__ = ["Adapter", "Case", "Run", "Unsupported", "catalogue", "generated", "load_adapter", "run"]

@@ -11,9 +11,9 @@ from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 from arrconv import ArrconvError
 from arrconv_conformance.adapters import Unavailable, load_adapter
 from arrconv_conformance.cases import Case, catalogue, generated
-from arrconv_conformance.expectations import ExpectationsError
+from arrconv_conformance.expectations import ExpectationsError, expectations_for
 from arrconv_conformance.report import as_json, lines, table
-from arrconv_conformance.runner import Run, begin, run
+from arrconv_conformance.runner import Run, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,9 +49,10 @@ def conform(
     try:
         adapters = _adapters(names, if_present, console)
         asked = _cases(cases, only)
-        runs = begin(adapters)
+        for adapter in adapters.values():
+            expectations_for(adapter.name)  # before the work, in case they cannot be read
         if json_file is not None:
-            json_file.touch()  # before the work, in case it cannot be written
+            json_file.touch()
     except (Unavailable, ArrconvError, ExpectationsError, OSError) as error:
         console.print(f"conform: {error}", markup=False, highlight=False)
         return NOT_RUN
@@ -59,8 +60,8 @@ def conform(
         *Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn(), console=console, transient=True
     ) as bar:
         task = bar.add_task("cases", total=len(asked))
-        run(asked, adapters, runs, on_case=lambda _: bar.advance(task))
-    return _report(list(runs.values()), len(asked), json_file, console)
+        runs = run(asked, adapters, on_case=lambda _: bar.advance(task))
+    return _report(runs, len(asked), json_file, console)
 
 
 def _report(runs: list[Run], cases: int, json_file: Path | None, console: Console) -> int:

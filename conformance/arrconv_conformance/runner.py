@@ -86,27 +86,23 @@ class Run:
         return None
 
 
-def begin(adapters: dict[str, Any]) -> dict[str, Run]:
-    """A run for each framework, with what is expected of it and no results yet."""
-    return {
-        asked: Run(adapter.name, adapter.version, expectations_for(adapter.name)) for asked, adapter in adapters.items()
-    }
-
-
-def run(
-    cases: Iterable[Case],
-    adapters: dict[str, Any],
-    runs: dict[str, Run],
-    on_case: Callable[[Case], None] = lambda _: None,
-) -> None:
+def run(cases: Iterable[Case], adapters: dict[str, Any], on_case: Callable[[Case], None] = lambda _: None) -> list[Run]:
     """Put every case to every framework; each question is worked out once.
 
     Args:
         cases: what to ask.
         adapters: the frameworks, by the name under which they were asked for.
-        runs: what `begin` made of these, and where the results go.
         on_case: called after each case, for a progress bar.
+
+    Returns:
+        What came of each framework, in the order of the adapters.
+
+    Raises:
+        ExpectationsError: what is expected of a framework cannot be read.
     """
+    runs = {
+        asked: Run(adapter.name, adapter.version, expectations_for(adapter.name)) for asked, adapter in adapters.items()
+    }
     for case in cases:
         products = Products.of(case.geometry)
         for single in filter(is_applicable, case.single()):
@@ -114,6 +110,7 @@ def run(
             for asked, adapter in adapters.items():
                 runs[asked].record(single, answer(adapter, question), asked)
         on_case(case)
+    return list(runs.values())
 
 
 def answer(adapter: Any, question: Question) -> Verdict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from arrconv_conformance import Case, begin, catalogue, load_adapter, run
+from arrconv_conformance import Case, catalogue, load_adapter, run
 from arrconv_conformance.expectations import Expectation, expectations_for, parse
 from arrconv_conformance.judge import Verdict
 from arrconv_conformance.runner import Run
@@ -108,7 +108,7 @@ def test_entries_for_pytorch_name_their_source() -> None:
     for entry in entries:
         assert entry.link is not None
         assert entry.link.startswith("https://github.com/pytorch/pytorch/")
-        assert entry.message.startswith("^")  # the whole of a message from its begin, not any word in it
+        assert entry.message.startswith("^")  # the whole of a message from its not any word in it
 
 
 def test_pytorch_is_explained_in_full_by_entries_that_are_all_used() -> None:
@@ -116,8 +116,6 @@ def test_pytorch_is_explained_in_full_by_entries_that_are_all_used() -> None:
     pytest.importorskip("torch", reason="PyTorch is not installed")
     geometries = [(case, case.geometry) for case in catalogue()]
     doubtful = [case for case, g in geometries if g.padding_mode != "zeros" or 0 in (*g.input_shape, *g.output_shape)]
-    adapters = {"torch": load_adapter("torch")}
-    found = begin(adapters)["torch"]
-    run(doubtful, adapters, {"torch": found})
+    [found] = run(doubtful, {"torch": load_adapter("torch")})
     assert [failure.message for failure in found.failures] == []
     assert found.unused == []
