@@ -4,10 +4,11 @@
     E + u_out · (|y| + E) + η_out/2                                              where the output is narrower
 
 B is the same sum over the absolute values, K' the number of products, one more with a bias, u the unit roundoff and
-η the smallest subnormal number of a format; where subnormal results are flushed, its smallest normal number. (C.-P. Jeannerod,
-S. M. Rump, "Improved error bounds for inner products in floating-point arithmetic", SIAM J. Matrix Anal. Appl. 34,
-2013: K·u holds without a term of second order; N. J. Higham, "Accuracy and Stability of Numerical Algorithms", 2nd
-ed., 2002, sections 3.1 and 4.2.)
+η the smallest subnormal number of a format; where subnormal results are flushed, its smallest normal number.
+
+Sources: C.-P. Jeannerod, S. M. Rump, "Improved error bounds for inner products in floating-point arithmetic", SIAM J.
+Matrix Anal. Appl. 34, 2013 (K·u holds without a term of second order); N. J. Higham, "Accuracy and Stability of
+Numerical Algorithms", 2nd ed., 2002, sections 3.1 and 4.2.
 """
 
 from __future__ import annotations

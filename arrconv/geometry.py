@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import product
 from typing import TYPE_CHECKING, Literal
@@ -40,6 +40,15 @@ class Geometry:
     groups: int
     padding_mode: PaddingMode
     axes: tuple[Axis, ...]
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Kernels look up by geometry what they have planned before; hashing all the numbers would take longer.
+        values = (self.batch, self.in_channels, self.out_channels, self.groups, self.padding_mode, self.axes)
+        object.__setattr__(self, "_hash", hash(values))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     @property
     def ndim(self) -> int:

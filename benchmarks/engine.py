@@ -17,7 +17,9 @@ from threadpoolctl import threadpool_info
 import arrconv
 from arrconv.kernels.limits import current_limits
 
-ROUNDS = 15
+ROUNDS = 9
+CALLS = 5  # of which the median counts, in each round
+PAUSE = 0.2  # seconds; OpenBLAS's idle threads keep a core busy for some time after a matrix product
 MATMUL_SIZE = 1024
 
 
@@ -27,9 +29,14 @@ def seconds(function: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
+def undisturbed_seconds(function: Callable[[], Any]) -> float:
+    time.sleep(PAUSE)
+    return statistics.median(seconds(function) for _ in range(CALLS))
+
+
 def spread(values: list[float]) -> dict[str, float]:
-    low, middle, high = statistics.quantiles(values, n=4)
-    return {"median": statistics.median(values), "lower_quartile": low, "upper_quartile": high, "middle": middle}
+    low, median, high = statistics.quantiles(values, n=4)
+    return {"median": median, "lower_quartile": low, "upper_quartile": high}
 
 
 def rates(dtype: str) -> dict[str, Any]:
@@ -49,9 +56,8 @@ def rates(dtype: str) -> dict[str, Any]:
         function()
         shares, gigaflops, matmul = [], [], []
         for _ in range(ROUNDS):
-            before, own, after = seconds(lambda: square @ square), seconds(function), seconds(lambda: square @ square)
-            gigaflops.append(operations / own / 1e9)
-            matmul.append(2 * matmul_operations / (before + after) / 1e9)
+            matmul.append(matmul_operations / undisturbed_seconds(lambda: square @ square) / 1e9)
+            gigaflops.append(operations / undisturbed_seconds(function) / 1e9)
             shares.append(gigaflops[-1] / matmul[-1])
         found[name] = {"share": spread(shares), "gflops": spread(gigaflops), "matmul_gflops": spread(matmul)}
     return found
@@ -61,7 +67,8 @@ def smallest_call() -> dict[str, float]:
     """Batch 1, 3→8 channels, 8×8, float64: microseconds a call."""
     x, w = np.ones((1, 3, 8, 8)), np.ones((8, 3, 3, 3))
     arrconv.conv(x, w)
-    calls = 200
+    calls = 500
+    time.sleep(PAUSE)
     return spread([seconds(lambda: [arrconv.conv(x, w) for _ in range(calls)]) / calls * 1e6 for _ in range(ROUNDS)])
 
 
@@ -92,8 +99,8 @@ def main() -> None:
     # Memory first: the peak of a process never falls again.
     record = {
         "memory": memory(),
-        "rates": {dtype: rates(dtype) for dtype in ("float64", "float32")},
         "smallest_call_us": smallest_call(),
+        "rates": {dtype: rates(dtype) for dtype in ("float64", "float32")},
         "versions": {"arrconv": arrconv.__version__, "numpy": np.__version__, "python": platform.python_version()},
         "processor": processor(),
         "threads": current_limits().threads,

@@ -43,13 +43,14 @@ def call_of(member: str, arrays: tuple[Array, ...], options: dict[str, Any]) -> 
     """The checked call of a member known by name."""
     if not isinstance(member, str) or member not in MEMBERS:
         raise SpecError(f"member={member!r} is unknown; the members are {', '.join(MEMBERS)}")
+    if member in _OPTIONS:
+        check_options(member, options, _OPTIONS[member])
     call: Computation | ConvGrads = MEMBERS[member](*arrays, **options)
     return call
 
 
 def conv(x: Array, w: Array, bias: Array | None = None, /, **options: Unpack[ConvOptions]) -> Contraction:
-    """The call of `conv`."""
-    check_options("conv", options, ConvOptions)
+    """The call of `conv`, whose own signature has checked the names of the options."""
     backend = backend_of(x=x, w=w, bias=bias)
     geometry = Geometry.forward(ConvSpec.of(_spatial_ndim(w), **options), x.shape, w.shape)
     check_bias(bias, geometry.out_channels)
@@ -59,8 +60,7 @@ def conv(x: Array, w: Array, bias: Array | None = None, /, **options: Unpack[Con
 def conv_transpose(
     y: Array, w: Array, bias: Array | None = None, /, **options: Unpack[ConvTransposeOptions]
 ) -> Contraction:
-    """The call of `conv_transpose`."""
-    check_options("conv_transpose", options, ConvTransposeOptions)
+    """The call of `conv_transpose`, whose own signature has checked the names of the options."""
     backend = backend_of(y=y, w=w, bias=bias)
     forward: dict[str, Any] = dict(options)
     size = {name: forward.pop(name) for name in ("output_padding", "output_size") if name in forward}
@@ -156,6 +156,9 @@ MEMBERS: dict[str, Callable[..., Any]] = {
         conv_transpose_backward,
     )
 }
+
+
+_OPTIONS = {"conv": ConvOptions, "conv_transpose": ConvTransposeOptions}
 
 
 def _as_needs(needs: Iterable[str]) -> tuple[str, ...]:

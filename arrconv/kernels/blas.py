@@ -47,7 +47,7 @@ def hold_process() -> AbstractContextManager[None]:
 def hold_thread() -> AbstractContextManager[Any]:
     """Every other BLAS is at one thread within this context, as far as this thread is concerned."""
     others = _libraries().others
-    return nullcontext() if others is None else others.limit(limits=1, user_api="blas")
+    return _NOTHING if others is None else others.limit(limits=1, user_api="blas")
 
 
 @cache
@@ -106,6 +106,7 @@ class _ProcessHold:
             switch.set(threads)
 
 
+_NOTHING = nullcontext()
 _PROCESS = _ProcessHold()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_PROCESS.abandon)

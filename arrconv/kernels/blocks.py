@@ -64,10 +64,14 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a walk is cut: into ranges of groups, and boxes of windows."""
+    """How a walk is cut: into ranges of groups, and boxes of windows.
+
+    `is_whole` says that the windows are of one element each, the source in order: columns that need no gathering.
+    """
 
     groups: tuple[slice, ...]
     boxes: tuple[Box, ...]
+    is_whole: bool
 
 
 def block_workspace() -> int:
@@ -108,7 +112,8 @@ def _plan(
     columns = min(columns, max(1, positions))
     step = max(1, min(groups, target // (columns * column_bytes)))
     ranges = tuple(slice(g, min(g + step, groups)) for g in range(0, groups, step))
-    return Plan(ranges, tuple(_boxes(windows, columns)))
+    is_whole = all(w.taps == 1 and w.start == 0 and w.step == 1 and w.count == w.size for w in windows)
+    return Plan(ranges, tuple(_boxes(windows, columns)), is_whole)
 
 
 def _boxes(windows: tuple[Windows, ...], columns: int) -> Iterator[Box]:

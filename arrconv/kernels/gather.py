@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from arrconv._namespace import Array
-    from arrconv.axis import Windows
-    from arrconv.kernels.blocks import Box
+    from arrconv.kernels.blocks import Box, Plan
 
 
 class Gather:
     """Gathers windows of a source (N, G, C, *sizes) into columns, through memory of its own that it uses again."""
 
-    def __init__(self, lib: Any, source: Array, windows: tuple[Windows, ...], dtype: Any) -> None:
+    def __init__(self, lib: Any, source: Array, plan: Plan, dtype: Any) -> None:
         self._lib, self._source, self._dtype = lib, source, dtype
         self._is_native = source.dtype == dtype
-        self._slab = self._columns = lib.empty(0, dtype)
-        # Windows of one element each, which are the source in order, are columns already.
-        is_whole = all(w.taps == 1 and w.start == 0 and w.step == 1 and w.count == w.size for w in windows)
-        is_ready = is_whole and self._is_native and source.flags.c_contiguous
+        self._slab: Any = None
+        self._columns: Any = None
+        is_ready = plan.is_whole and self._is_native and source.flags.c_contiguous
         self._ready = source.reshape(*source.shape[:3], -1) if is_ready else None  # (N, G, C, L)
 
     def __call__(self, n: int, gs: slice, cs: slice, box: Box) -> Array:
@@ -31,7 +29,7 @@ class Gather:
         image = self._source[n, gs, cs]
         shape = (*image.shape[:2], *box.shape)
         size = math.prod(shape)
-        if self._columns.size < size:
+        if self._columns is None or self._columns.size < size:
             self._columns = self._lib.empty(size, self._dtype)
         columns = self._columns[:size].reshape(shape)
         if box.is_dense:
@@ -57,7 +55,7 @@ class Gather:
         """The part of the image that a box reads, with the zeros of the padding, in the gatherer's dtype."""
         shape = (*image.shape[:2], *(w.stop - w.start for w in box.windows))
         size = math.prod(shape)
-        if self._slab.size < size:
+        if self._slab is None or self._slab.size < size:
             self._slab = self._lib.empty(size, self._dtype)
         slab = self._slab[:size].reshape(shape)
         insides, outsides = [], []

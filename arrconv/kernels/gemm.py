@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
+from functools import lru_cache
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from arrconv._namespace import Array
     from arrconv.axis import Phase, Windows
-    from arrconv.geometry import Geometry
+    from arrconv.geometry import Direction, Geometry
 
 _MOST_ROWS = 512  # gathered rows of one block of the weight gradient
 _DIRECT = 4  # up to this many channel pairs a group, multiplying and adding arrays beats gathering
@@ -39,12 +40,29 @@ def refuses(problem: Problem) -> str | None:
         return f"it works on NumPy and CuPy arrays, not on those of {backend.library}"
     if backend.library == "cupy" and problem.direction == "x":
         return "on CuPy it would have to wait for the device to learn whether w is finite"
-    channels = geometry.out_channels if problem.direction == "x" else geometry.in_channels
-    products = channels // geometry.groups * math.prod(geometry.kernel_size)
-    needed, room = products * _dtype(problem).itemsize, block_workspace()
+    needed, room = _gathered(geometry, problem.direction) * _dtype(problem).itemsize, block_workspace()
     if needed > room:
         return f"gathering the products of one output takes {needed} bytes, more than the {room} of the workspace"
     return None
+
+
+@lru_cache(maxsize=1024)
+def _gathered(geometry: Geometry, direction: Direction) -> int:
+    """The number of elements that are gathered for one output."""
+    channels = geometry.out_channels if direction == "x" else geometry.in_channels
+    return channels // geometry.groups * math.prod(geometry.kernel_size)
+
+
+@lru_cache(maxsize=1024)
+def _windows(geometry: Geometry) -> tuple[Windows, ...]:
+    """How outputs read inputs, on each axis."""
+    return tuple(axis.windows() for axis in geometry.axes)
+
+
+@lru_cache(maxsize=1024)
+def _phases(geometry: Geometry) -> tuple[tuple[Phase, ...], ...]:
+    """How inputs read outputs: each combination of phases of the stride along the axes."""
+    return tuple(product(*(axis.phases() for axis in geometry.axes)))
 
 
 def contract(problem: Problem, first: Array, second: Array) -> Array:
@@ -55,8 +73,7 @@ def contract(problem: Problem, first: Array, second: Array) -> Array:
 def _contract_y(problem: Problem, x: Array, w: Array) -> Array:
     geometry, lib = problem.geometry, _library(problem)
     y = lib.empty(_grouped_shape(geometry, geometry.out_channels, geometry.output_size), _dtype(problem))
-    windows = tuple(axis.windows() for axis in geometry.axes)
-    _correlate(lib, _grouped(x, geometry), _grouped_weight(w, geometry), windows, y)
+    _correlate(lib, _grouped(x, geometry), _grouped_weight(w, geometry), _windows(geometry), y)
     return y.reshape(geometry.output_shape)
 
 
@@ -68,7 +85,7 @@ def _contract_x(problem: Problem, w: Array, y: Array) -> Array:
         return taps.contract(problem, w, y)
     x = lib.zeros(_grouped_shape(geometry, geometry.in_channels, geometry.input_size), _dtype(problem))
     w = _grouped_weight(w, geometry).swapaxes(1, 2)  # (G, C/G, O/G, *kernel)
-    for phases in product(*(axis.phases() for axis in geometry.axes)):
+    for phases in _phases(geometry):
         matrix = w[(..., *(_taps_backwards(phase) for phase in phases))]
         strides = (axis.stride for axis in geometry.axes)
         places = tuple(slice(phase.first, None, stride) for phase, stride in zip(phases, strides, strict=True))
@@ -84,7 +101,7 @@ def _contract_w(problem: Problem, x: Array, y: Array) -> Array:
     y = y.reshape(*y.shape[:3], -1)  # (N, G, O/G, L)
     images, groups, rows, _ = y.shape
     channels, kernel = x.shape[2], math.prod(geometry.kernel_size)
-    windows = tuple(axis.windows() for axis in geometry.axes)
+    windows = _windows(geometry)
     most = min(_MOST_ROWS, block_workspace() // (rows * dtype.itemsize))
     channel_step = max(1, min(channels, most // kernel))
     blocks = plan(groups, channel_step * kernel * dtype.itemsize, windows, cached=lib is np, split=False)
@@ -96,7 +113,7 @@ def _contract_w(problem: Problem, x: Array, y: Array) -> Array:
     sums = lib.zeros((len(parts), groups, rows, channels * kernel), dtype)
 
     def make_worker() -> Callable[[tuple[int, slice, slice]], None]:
-        gather = Gather(lib, x, windows, dtype)
+        gather = Gather(lib, x, blocks, dtype)
 
         def worker(task: tuple[int, slice, slice]) -> None:
             part, gs, cs = task
@@ -131,19 +148,18 @@ def _correlate(lib: Any, source: Array, matrix: Array, windows: tuple[Windows, .
     blocks = plan(groups, height * out.dtype.itemsize, windows, cached=lib is np, split=few)
 
     def make_worker() -> Callable[[tuple[int, slice, Box]], None]:
-        gather = Gather(lib, source, windows, out.dtype)
+        gather = Gather(lib, source, blocks, out.dtype)
 
         def worker(task: tuple[int, slice, Box]) -> None:
             n, gs, box = task
-            place = (n, gs, slice(None), *box.places)
             if direct and box.is_dense:
-                _accumulate(lib, gather.view(n, gs, box), matrix[gs], out[place])
+                _accumulate(lib, gather.view(n, gs, box), matrix[gs], out[(n, gs, slice(None), *box.places)])
                 return
             columns = gather(n, gs, slice(None), box)  # (g, C·K, l)
             if flat_out is not None:
                 lib.matmul(matrix[gs], columns, out=flat_out[n, gs, :, box.flat])
             else:
-                target = out[place]
+                target = out[(n, gs, slice(None), *box.places)]
                 target[...] = lib.matmul(matrix[gs], columns).reshape(target.shape)
 
         return worker
