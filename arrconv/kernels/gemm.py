@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from arrconv.axis import Phase, Windows
     from arrconv.geometry import Direction, Geometry
 
-_MOST_ROWS = 512  # gathered rows of one block of the weight gradient
+_MOST_ROWS = 1024  # gathered rows of one block of the weight gradient
 _DIRECT = 4  # up to this many channel pairs a group, multiplying and adding arrays beats gathering
 
 
@@ -103,9 +103,9 @@ def _contract_w(problem: Problem, x: Array, y: Array) -> Array:
     channels, kernel = x.shape[2], math.prod(geometry.kernel_size)
     windows = _windows(geometry)
     most = min(_MOST_ROWS, block_workspace() // (rows * dtype.itemsize))
-    channel_step = max(1, min(channels, most // kernel))
-    blocks = plan(groups, channel_step * kernel * dtype.itemsize, windows, cached=lib is np, split=False)
-    channel_ranges = [slice(c, min(c + channel_step, channels)) for c in range(0, channels, channel_step)]
+    channel_ranges = cut(channels, -(-channels // max(1, most // kernel)))
+    column_bytes = channel_ranges[0].stop * kernel * dtype.itemsize
+    blocks = plan(groups, column_bytes, windows, cached=lib is np, split=False)
     pieces = [(n, box) for n in range(images) for box in blocks.boxes]
     work = y.size * channels * kernel
     # A sum is cut into parts, added in order, only where there are too few channels to share out.
