@@ -31,16 +31,6 @@ FORMATS = {  # bits of the fraction, exponent of the smallest normal number
 PARTS = {"complex64": "float32", "complex128": "float64"}
 
 
-def options_of(g: Geometry) -> dict[str, Any]:
-    return {
-        "stride": tuple(a.stride for a in g.axes),
-        "padding": tuple((a.begin, a.end) for a in g.axes),
-        "dilation": tuple(a.dilation for a in g.axes),
-        "groups": g.groups,
-        "padding_mode": g.padding_mode,
-    }
-
-
 def small_geometries(count: int, *, seed: int, most: int = 260) -> Iterator[Geometry]:
     """Batched geometries with so few products that fractions are quick."""
     found = 0
@@ -120,7 +110,7 @@ def add_bias(parts: Parts, bias: np.ndarray) -> Parts:
 
 def members(g: Geometry, arrays: list[np.ndarray]) -> Iterator[tuple[str, Any, dict[str, Any], Parts]]:
     """Every member with its arrays, its options and its exact result."""
-    o = options_of(g)
+    o = g.options
     x, w, gy, b, back = arrays
     forward = member_parts(lambda x, w: oracle.conv(x, w, None, **o), [x, w], adjoint=False)
     yield "conv", (x, w), o, forward
@@ -184,7 +174,7 @@ def test_every_result_is_within_its_bound(kind: str, dtype: str) -> None:
 
 def test_the_bound_has_the_shape_of_the_result() -> None:
     g = Geometry.parse("c=4 o=6 g=2 x=9,7 k=3,2 s=2,1 p=1:0,2 mode=reflect")
-    o = options_of(g)
+    o = g.options
     rng = np.random.default_rng(1)
     for dtype in DTYPES:
         x, w, gy = draw(rng, [g.input_shape, g.weight_shape, g.output_shape], dtype, "normal")
@@ -296,7 +286,7 @@ def emulate(x: np.ndarray, w: np.ndarray, g: Geometry, claimed: Arithmetic, seed
     given, output = nearest(claimed.input), nearest(claimed.output)
     accumulate = nearest(claimed.accumulate, claimed.flushes_subnormals)
     y = np.zeros(g.output_shape)
-    terms = list(oracle.products(g.input_shape, g.weight_shape, g.output_shape, **options_of(g)))
+    terms = list(oracle.products(g.input_shape, g.weight_shape, g.output_shape, **g.options))
     for number in np.random.default_rng(seed).permutation(len(terms)):
         read, tap, place = terms[number]
         value = 0.0 if read is None else given(float(x[read]))
@@ -309,9 +299,9 @@ def emulated_shares(claimed: Arithmetic, case: str, scale: float, seed: int) -> 
     g, rng = Geometry.parse(case), np.random.default_rng(seed)
     x, w = (rng.uniform(1, 8, s) * rng.choice([-1, 1], s) / 4 for s in (g.input_shape, g.weight_shape))
     x, w = x.astype(np.float32), (w * scale).astype(np.float32)
-    exact = member_parts(lambda x, w: oracle.conv(x, w, None, **options_of(g)), [x, w], adjoint=False)
+    exact = member_parts(lambda x, w: oracle.conv(x, w, None, **g.options), [x, w], adjoint=False)
     got = emulate(x, w, g, claimed, seed)
-    bounds = (arrconv.error_bound("conv", x, w, arithmetic=a, **options_of(g)) for a in (claimed, "float32"))
+    bounds = (arrconv.error_bound("conv", x, w, arithmetic=a, **g.options) for a in (claimed, "float32"))
     return tuple(largest_share(got, exact, bound) for bound in bounds)  # type: ignore[return-value]
 
 
@@ -358,7 +348,7 @@ def test_flushing_subnormals_needs_to_be_claimed(case: str) -> None:
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_folded_padding_is_within_its_bound(dtype: str, mode: str, kernel: str) -> None:
     g = Geometry.parse(f"n=2 c=2 o=3 x=2,3 k=2,1 p=17:12,4:0 mode={mode}")
-    o, rng = options_of(g), np.random.default_rng(6)
+    o, rng = g.options, np.random.default_rng(6)
     w, gy = draw(rng, [g.weight_shape, g.output_shape], dtype, "normal")
     exact = member_parts(lambda w, y: oracle.transpose_input(w, y, (2, 3), **o), [w, gy], adjoint=True)
     bound = arrconv.error_bound("conv_grad_input", w, gy, input_size=(2, 3), **o)

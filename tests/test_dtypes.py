@@ -61,16 +61,6 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     return np.dtype(getattr(ml_dtypes, name, name))
 
 
-def options_of(g: Geometry) -> dict[str, Any]:
-    return {
-        "stride": tuple(a.stride for a in g.axes),
-        "padding": tuple((a.begin, a.end) for a in g.axes),
-        "dilation": tuple(a.dilation for a in g.axes),
-        "groups": g.groups,
-        "padding_mode": g.padding_mode,
-    }
-
-
 def draw(rng: np.random.Generator, g: Geometry, largest: int, *, is_complex: bool = False) -> list[np.ndarray]:
     """Whole numbers as x, w, gy and bias, batched."""
     g = g.batched()
@@ -81,7 +71,7 @@ def draw(rng: np.random.Generator, g: Geometry, largest: int, *, is_complex: boo
 
 def compute(library: Library, g: Geometry, arrays: list[np.ndarray], *, bias: bool = True) -> list[Any]:
     """The result of every member, in the library's own arrays."""
-    o = options_of(g) | {"algorithm": library.algorithm}
+    o = g.options | {"algorithm": library.algorithm}
     x, w, gy, b = (library.put(array) for array in arrays)
     return [
         arrconv.conv(x, w, b if bias else None, **o),
@@ -93,7 +83,7 @@ def compute(library: Library, g: Geometry, arrays: list[np.ndarray], *, bias: bo
 
 def judge(g: Geometry, arrays: list[np.ndarray], *, bias: bool = True) -> list[np.ndarray]:
     """The same by the index loop; gradients are adjoints, which conjugate."""
-    o = options_of(g)
+    o = g.options
     x, w, gy, b = (array.astype(object) for array in arrays)
     return [
         oracle.conv(x, w, b if bias else None, **o),
@@ -235,7 +225,7 @@ def test_16_bits_are_within_the_bound_and_are_float32_rounded(dtype: str, name: 
         g = g.batched()
         arrays = [numpy_round(rng.standard_normal(a.shape), dtype) for a in draw(rng, g, 1)]
         fractions = [np.vectorize(Fraction, otypes=[object])(a.astype(np.float64)) for a in arrays]
-        o, (x, w, _, b) = options_of(g), (library.put(a) for a in arrays)
+        o, (x, w, _, b) = g.options, (library.put(a) for a in arrays)
         got, wide = compute(library, g, arrays), compute(single, g, arrays)
         for result, float32 in zip(got, wide, strict=True):
             assert np.array_equal(library.get(result), numpy_round(single.get(float32), dtype)), str(g)
@@ -279,7 +269,7 @@ def test_a_complex_transpose_does_not_conjugate(dtype: str, name: str) -> None:
         g = g.batched()
         if g.padding_mode != "zeros" or not all(0 <= a.slack < max(a.stride, a.dilation) for a in g.axes):
             continue
-        o = {k: v for k, v in options_of(g).items() if k != "padding_mode"} | {"output_padding": g.slack}
+        o = {k: v for k, v in g.options.items() if k != "padding_mode"} | {"output_padding": g.slack}
         x, w, y, _ = draw(rng, g, 9, is_complex=True)
         b = x[0].reshape(g.in_channels, -1)[:, 0]
         got = arrconv.conv_transpose(*map(library.put, (y, w, b)), algorithm=library.algorithm, **o)
@@ -335,7 +325,7 @@ def test_second_derivatives_are_members_again(is_complex: bool, algorithm: str) 
     rng = np.random.default_rng(8)
     for g in random_geometries(40, seed=81):
         g = g.batched()
-        o = options_of(g) | {"algorithm": algorithm}
+        o = g.options | {"algorithm": algorithm}
         dx, dw, dy, _ = draw(rng, g, 9, is_complex=is_complex)  # steps, and directions to look in
         x, w, gy, _ = draw(rng, g, 9, is_complex=is_complex)
 

@@ -38,16 +38,6 @@ def small_geometries(count: int, *, seed: int) -> list[Geometry]:
 GEOMETRIES = [pytest.param(g, id=str(g).replace(" ", "_")) for g in small_geometries(48, seed=3)]
 
 
-def options_of(g: Geometry) -> dict[str, Any]:
-    return {
-        "stride": tuple(a.stride for a in g.axes),
-        "padding": tuple((a.begin, a.end) for a in g.axes),
-        "dilation": tuple(a.dilation for a in g.axes),
-        "groups": g.groups,
-        "padding_mode": g.padding_mode,
-    }
-
-
 @dataclass(frozen=True)
 class Member:
     """One member on one geometry: the shapes it takes, how arrconv computes it, and how the index loop does."""
@@ -60,7 +50,7 @@ class Member:
 
 def members(g: Geometry) -> Iterator[Member]:
     """Every member that the geometry has; its arrays are batched for the index loop."""
-    o, spatial = options_of(g), {"input_size": g.input_size}
+    o, spatial = g.options, {"input_size": g.input_size}
     x, w, y = g.input_shape, g.weight_shape, g.output_shape
     yield Member("conv", (x, w, (g.out_channels,)), lambda *a, **k: arrconv.conv(*a, **o, **k),
                  lambda x, w, b: oracle.conv(lead(x, g), w, b, **o))  # fmt: skip
@@ -148,7 +138,7 @@ def reached(g: Geometry, operand: int, element: tuple[int, ...], result: int, *,
     """Which elements of x, w or y (0, 1, 2) share a product with one of another; `padding`: its zeros count."""
     shapes = (g.batched().input_shape, g.weight_shape, g.batched().output_shape)
     mask = np.zeros(shapes[result], bool)
-    for indices in oracle.products(*shapes, **options_of(g)):
+    for indices in oracle.products(*shapes, **g.options):
         if indices[operand] == element and (padding or indices[0] is not None):
             mask[indices[result]] = True
     return mask
@@ -169,7 +159,7 @@ def test_masks_are_those_of_the_products(g: Geometry, dtype: str, algorithm: str
     """Zeros of the padding are multiplied, save in the transposed direction, where there are none."""
     rng = np.random.default_rng(len(str(g)))
     shapes = (g.batched().input_shape, g.weight_shape, g.batched().output_shape)
-    o = options_of(g) | {"algorithm": algorithm}
+    o = g.options | {"algorithm": algorithm}
     for operand, result in PATHS:
         element = tuple(int(rng.integers(size)) for size in shapes[operand])
         arrays = [numbers(rng, shape, rng.choice([0.0, 0.5, 1.0])).astype(dtype) for shape in shapes]
@@ -234,7 +224,7 @@ def touching(g: Geometry, place: tuple[int, ...], *, of_output: bool) -> np.ndar
 def test_large_problems_skip_no_zero(case: str, algorithm: str, value: float, dtype: str) -> None:
     """Through weights that are all zero, across blocks, threads and the BLAS's own paths."""
     g, rng = Geometry.parse(LARGE[case]), random.Random(case)
-    o = options_of(g) | {"algorithm": algorithm}
+    o = g.options | {"algorithm": algorithm}
     x, w, y = (np.zeros(shape, dtype) for shape in (g.input_shape, g.weight_shape, g.output_shape))
     shares = (g.in_channels // g.groups, g.out_channels // g.groups)
     for array, share, other, of_output in ((x, *shares, False), (y, *shares[::-1], True)):
@@ -281,7 +271,7 @@ def test_opposite_infinities_meet_as_nan_and_equal_ones_stay(algorithm: str) -> 
 @pytest.mark.parametrize("needs", [("input", "weight", "bias"), ("weight",)])
 def test_the_gradients_together_have_the_masks_of_each(needs: tuple[str, ...], value: float) -> None:
     g = Geometry.parse("n=2 c=4 o=6 g=2 x=9,7 k=3,2 s=2,1 p=1:0,2")
-    o, rng = options_of(g), np.random.default_rng(5)
+    o, rng = g.options, np.random.default_rng(5)
     x, w, gy = (numbers(rng, shape, 0.3) for shape in (g.input_shape, g.weight_shape, g.output_shape))
     for array in (x, w, gy):
         kept = array[1, 1, 1, 1]

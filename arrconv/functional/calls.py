@@ -119,13 +119,13 @@ def conv_backward(
 ) -> ConvGrads:
     """The calls of `conv_backward`."""
     check_options("conv_backward", options, ConvOptions)
-    needed = _as_needs(needs)
     backend, geometry = backend_of(x=x, w=w, gy=gy), conv(x, w, **options).geometry
     check_shape("gy", gy.shape, geometry.output_shape, "the output for these sizes")
-    return ConvGrads(
-        Contraction("x", geometry, backend, backend.conjugate(w), gy) if "input" in needed else None,
-        Contraction("w", geometry, backend, backend.conjugate(x), gy) if "weight" in needed else None,
-        ChannelSum(backend, gy, geometry.ndim) if "bias" in needed else None,
+    return _needed(
+        needs,
+        input=lambda: Contraction("x", geometry, backend, backend.conjugate(w), gy),
+        weight=lambda: Contraction("w", geometry, backend, backend.conjugate(x), gy),
+        bias=lambda: ChannelSum(backend, gy, geometry.ndim),
     )
 
 
@@ -134,13 +134,13 @@ def conv_transpose_backward(
 ) -> ConvGrads:
     """The calls of `conv_transpose_backward`."""
     check_options("conv_transpose_backward", options, ConvTransposeOptions)
-    needed = _as_needs(needs)
     backend, geometry = backend_of(y=y, w=w, gx=gx), conv_transpose(y, w, **options).geometry
     check_shape("gx", gx.shape, geometry.input_shape, "the result for these sizes")
-    return ConvGrads(
-        Contraction("y", geometry, backend, gx, backend.conjugate(w)) if "input" in needed else None,
-        Contraction("w", geometry, backend, gx, backend.conjugate(y)) if "weight" in needed else None,
-        ChannelSum(backend, gx, geometry.ndim) if "bias" in needed else None,
+    return _needed(
+        needs,
+        input=lambda: Contraction("y", geometry, backend, gx, backend.conjugate(w)),
+        weight=lambda: Contraction("w", geometry, backend, gx, backend.conjugate(y)),
+        bias=lambda: ChannelSum(backend, gx, geometry.ndim),
     )
 
 
@@ -161,7 +161,8 @@ MEMBERS: dict[str, Callable[..., Any]] = {
 _OPTIONS = {"conv": ConvOptions, "conv_transpose": ConvTransposeOptions}
 
 
-def _as_needs(needs: Iterable[str]) -> tuple[str, ...]:
+def _needed(needs: Iterable[str], **calls: Callable[[], Computation]) -> ConvGrads:
+    """The calls that are needed; making one may already copy an array."""
     error = SpecError(f"needs={needs!r} must be a collection of {', '.join(map(repr, NEEDS))}")
     if isinstance(needs, str):
         raise error
@@ -171,7 +172,7 @@ def _as_needs(needs: Iterable[str]) -> tuple[str, ...]:
         raise error from None
     if any(need not in NEEDS for need in needed):
         raise error
-    return needed
+    return ConvGrads(**{need: calls[need]() for need in needed})
 
 
 def _spatial_ndim(w: Array) -> int:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 class Computation(Protocol):
     """What can be computed, bounded and explained."""
 
-    backend: Backend
+    @property
+    def backend(self) -> Backend:
+        """What the arrays share."""
 
     def evaluate(self, algorithm: str = "auto") -> Array:
         """The result, added up in the accumulator's dtype and rounded once."""
