@@ -17,7 +17,7 @@ Outcome = Literal["agrees", "deviates", "refuses", "unsupported"]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """An outcome, what there is to say about it, and the largest error as a share of its bound (0 where exact)."""
+    """An outcome, what there is to say about it, and the largest error as a share of its bound."""
 
     outcome: Outcome
     message: str = ""
@@ -52,21 +52,17 @@ def judge(got: Any, exact: Exact, bound: Array | None, dtype: str) -> Verdict:
         for index in np.argwhere(~(hit | (errors + doubt <= allowed)))
         if not _within(wide[tuple(index)], exact.fraction(tuple(index)), allowed[tuple(index)])
     ]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = np.where(errors == 0, 0.0, errors / allowed)
     if not wrong:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            shares = np.where(errors > 0, errors / allowed, 0.0)
         return Verdict("agrees", ratio=float(np.max(shares, initial=0.0)))
-    worst = max(wrong, key=lambda index: _order(float(errors[index])))
+    worst = max(wrong, key=lambda index: np.nan_to_num(errors[index], nan=np.inf))
     limit = "must be exact" if bound is None else f"may err by {allowed[worst]:.3g}"
     return Verdict(
         "deviates",
         f"{len(wrong)} of {got.size} elements are wrong; {worst} is {float(wide[worst])!r}, "
         f"exactly {float(nearest[worst])!r}, and {limit}",
-        ratio=float("inf")
-        if bound is None
-        else float(errors[worst] / allowed[worst])
-        if allowed[worst]
-        else float("inf"),
+        ratio=float(shares[worst]),
     )
 
 
@@ -74,7 +70,3 @@ def _within(got: float, exact: Fraction, allowed: float) -> bool:
     if not np.isfinite(got):
         return False
     return abs(Fraction(float(got)) - exact) <= Fraction(float(allowed))
-
-
-def _order(error: float) -> float:
-    return float("inf") if np.isnan(error) else error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import arrconv
@@ -11,18 +11,31 @@ from arrconv_conformance.data import Array, Operand, operand
 from arrconv_conformance.exact import Exact, Products, exact_result
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from arrconv import Geometry
     from arrconv_conformance.cases import Case
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One member of the family: what it takes, what it yields, and how adapters call it."""
+    """One member of the family: what it takes and yields, and which function of an adapter it is asked of."""
 
     takes: tuple[str, ...]
     yields: str
     function: str
     need: str | None = None
+
+    def call(self, function: Callable[..., Any], geometry: Geometry, arrays: dict[str, Array]) -> Any:
+        """What a function with the adapters' arguments makes of the arrays, one of which may be missing: the bias."""
+        operands = [arrays.get(role) for role in self.takes]
+        options: dict[str, Any] = dict(geometry.options)
+        if self.need is not None:
+            return function(*operands, needs=(self.need,), **options)[self.need]
+        if self.function == "conv_transpose":
+            del options["padding_mode"]
+            options["output_padding"] = geometry.slack
+        return function(*operands, **options)
 
 
 MEMBERS = {
@@ -78,7 +91,7 @@ class Question:
             if role != "bias" or case.data == "integers"
         }
         exact = exact_result(geometry, products, case.member, operands, shapes[member.yields])
-        bound = None if case.data == "integers" else _bound(geometry, case.member, operands, case.dtype)
+        bound = None if case.data == "integers" else _bound(geometry, member, operands, case.dtype)
         return cls(geometry, member, case.dtype, operands, exact, bound)
 
     def put_to(self, adapter: Any) -> Any:
@@ -91,32 +104,16 @@ class Question:
         function = getattr(adapter, self.member.function, None)
         if function is None:
             raise Unsupported(f"{adapter.name} has no {self.member.function}")
-        arrays = [
-            self.operands[role].array(self.dtype) if role in self.operands else None for role in self.member.takes
-        ]
-        options: dict[str, Any] = dict(self.geometry.options)
-        if self.member.need is not None:
-            return function(*arrays, needs=(self.member.need,), **options)[self.member.need]
-        if self.member.function == "conv_transpose":
-            del options["padding_mode"]
-            options["output_padding"] = self.geometry.slack
-        return function(*arrays, **options)
+        arrays = {role: numbers.array(self.dtype) for role, numbers in self.operands.items()}
+        return self.member.call(function, self.geometry, arrays)
 
 
-def _bound(geometry: Geometry, member: str, operands: dict[str, Operand], dtype: str) -> Array:
+def _bound(geometry: Geometry, member: Member, operands: dict[str, Operand], dtype: str) -> Array:
     """The error that the member may make with the dtype's own arithmetic."""
-    arrays = {role: numbers.array(dtype) for role, numbers in operands.items()}
-    bias = [arrays["bias"]] if "bias" in arrays else []
-    options: dict[str, Any] = dict(geometry.options)
-    bound: Any
-    if member == "conv":
-        bound = arrconv.error_bound(member, arrays["x"], arrays["w"], *bias, **options)
-    elif member == "conv_transpose":
-        del options["padding_mode"]
-        bound = arrconv.error_bound(member, arrays["y"], arrays["w"], *bias, output_padding=geometry.slack, **options)
-    else:
-        need = MEMBERS[member].need
-        bounds = arrconv.error_bound("conv_backward", arrays["x"], arrays["w"], arrays["y"], needs=(need,), **options)
-        bound = getattr(bounds, need or "")
-    array: Array = bound
+
+    def bound(*arrays: Array, **options: Any) -> Any:
+        bounds = arrconv.error_bound(member.function, *arrays, **options)
+        return asdict(bounds) if isinstance(bounds, arrconv.ConvGrads) else bounds
+
+    array: Array = member.call(bound, geometry, {role: numbers.array(dtype) for role, numbers in operands.items()})
     return array
