@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 SMALL = 2**18
 """Products; work below this is not worth a second thread."""
 
+REACH = 2
+"""Elements read for each window, up to which a block counts as compact."""
+
 _BLOCK_BYTES = 2**21  # gathered columns of one block: enough for a matrix product at full rate, and in cache
 _LEAST_COLUMNS = 128  # below this many columns a matrix product mostly reads the other matrix
 _SHARES = 4  # the least number of pieces to cut large work into, so that several threads have something to do
@@ -66,12 +69,14 @@ class Box:
 class Plan:
     """How a walk is cut: into ranges of groups, and boxes of windows.
 
-    `is_whole` says that the windows are of one element each, the source in order: columns that need no gathering.
+    `is_whole` says that the windows are of one element each, the source in order: columns that need no gathering;
+    `is_compact` that no block reads more than `REACH` elements of a channel for each of its windows.
     """
 
     groups: tuple[slice, ...]
     boxes: tuple[Box, ...]
     is_whole: bool
+    is_compact: bool
 
 
 def block_workspace() -> int:
@@ -113,7 +118,10 @@ def _plan(
     step = max(1, min(groups, target // (columns * column_bytes)))
     ranges = tuple(slice(g, min(g + step, groups)) for g in range(0, groups, step))
     is_whole = all(w.taps == 1 and w.start == 0 and w.step == 1 and w.count == w.size for w in windows)
-    return Plan(ranges, tuple(_boxes(windows, columns)), is_whole)
+    boxes = tuple(_boxes(windows, columns))
+    spans = (math.prod(w.stop - w.start for w in box.windows) for box in boxes)
+    is_compact = all(span <= REACH * (box.flat.stop - box.flat.start) for span, box in zip(spans, boxes, strict=True))
+    return Plan(ranges, boxes, is_whole, is_compact)
 
 
 def _boxes(windows: tuple[Windows, ...], columns: int) -> Iterator[Box]:

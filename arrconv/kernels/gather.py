@@ -39,7 +39,7 @@ class Gather:
         return columns.reshape(shape[0], -1, box.flat.stop - box.flat.start)
 
     def view(self, n: int, gs: slice, box: Box) -> Array:
-        """The windows (g, C, *K, *l) of some groups of image n as an overlapping view; only for a dense box."""
+        """The windows (g, C, *K, *l) of some groups of image n as an overlapping view; their span is copied at need."""
         return self._view(self._source[n, gs], box)
 
     def _view(self, image: Array, box: Box) -> Array:

@@ -17,7 +17,7 @@ import numpy as np
 
 from arrconv.kernels import taps
 from arrconv.kernels.base import Kernel, Problem
-from arrconv.kernels.blocks import SMALL, Box, block_workspace, cut, plan, shares
+from arrconv.kernels.blocks import REACH, SMALL, Box, block_workspace, cut, plan, shares
 from arrconv.kernels.gather import Gather
 from arrconv.kernels.limits import current_limits
 from arrconv.kernels.threads import for_each
@@ -140,19 +140,23 @@ def _correlate(lib: Any, source: Array, matrix: Array, windows: tuple[Windows, .
         out[...] = 0
         return
     flat_out = out.reshape(*out.shape[:3], -1) if out.flags.c_contiguous else None  # (N, G, O, L), a view
-    direct = groups > 1 and rows * channels <= _DIRECT
     matrix = lib.ascontiguousarray(matrix.reshape(groups, rows, -1), out.dtype)  # (G, O, C·K)
-    # A product that is not written in place needs room for itself, which may be more than for its columns.
-    height = matrix.shape[2] if flat_out is not None else max(matrix.shape[1:])
-    few = len(out) < 4
-    blocks = plan(groups, height * out.dtype.itemsize, windows, cached=lib is np, split=few)
+    options = {"cached": lib is np, "split": len(out) < 4}
+    direct = groups > 1 and rows * channels <= _DIRECT
+    if direct:  # without gathering, a block takes what it reads of each channel, and one term
+        blocks = plan(groups, (REACH * channels + 1) * out.dtype.itemsize, windows, **options)
+        direct = blocks.is_compact
+    if not direct:
+        # A product that is not written in place needs room for itself, which may be more than for its columns.
+        height = matrix.shape[2] if flat_out is not None else max(matrix.shape[1:])
+        blocks = plan(groups, height * out.dtype.itemsize, windows, **options)
 
     def make_worker() -> Callable[[tuple[int, slice, Box]], None]:
         gather = Gather(lib, source, blocks, out.dtype)
 
         def worker(task: tuple[int, slice, Box]) -> None:
             n, gs, box = task
-            if direct and box.is_dense:
+            if direct:
                 _accumulate(lib, gather.view(n, gs, box), matrix[gs], out[(n, gs, slice(None), *box.places)])
                 return
             columns = gather(n, gs, slice(None), box)  # (g, C·K, l)
