@@ -41,6 +41,39 @@ class Windows:
             return self.start
         return self.start + self.step * (self.count - 1) + self.spacing * (self.taps - 1) + 1
 
+    @property
+    def span(self) -> int:
+        """How many consecutive source elements the windows cover, those between taps and beyond the source included."""
+        return self.stop - self.start
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether no window reads beyond the source."""
+        return self.start >= 0 and self.stop <= self.size
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether the windows are of one element each, and are the source in order."""
+        return self.taps == 1 and self.start == 0 and self.step == 1 and self.count == self.size
+
+    @property
+    def overlap(self) -> slice:
+        """The part of the source that lies within the span; empty, but within the source, where none does."""
+        low = min(max(self.start, 0), self.size)
+        return slice(low, max(low, min(self.stop, self.size)))
+
+    def seeing(self, tap: int) -> slice:
+        """The windows whose tap falls on the source."""
+        start = self.start + self.spacing * tap
+        low = min(max(0, -(start // self.step)), self.count)  # the first for which it is not below 0
+        return slice(low, max(low, min(self.count, -((start - self.size) // self.step))))
+
+    def seen(self, tap: int) -> slice:
+        """The source elements on which the tap of those windows falls."""
+        windows = self.seeing(tap)
+        start = self.start + self.spacing * tap
+        return slice(start + self.step * windows.start, max(start + self.step * (windows.stop - 1) + 1, 0), self.step)
+
     def part(self, first: int, count: int) -> Windows:
         """The windows first … first + count − 1 alone."""
         return replace(self, count=count, start=self.start + self.step * first)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import product
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from arrconv.axis import Axis
 from arrconv.errors import ShapeError, SpecError
@@ -49,6 +49,17 @@ class Geometry:
 
     def __hash__(self) -> int:
         return self._hash
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Made anew where it is unpickled: another process hashes texts differently.
+        return Geometry, (
+            self.batch,
+            self.in_channels,
+            self.out_channels,
+            self.groups,
+            self.padding_mode,
+            self.axes,
+        )
 
     @property
     def ndim(self) -> int:
@@ -280,9 +291,9 @@ def _transposed(
     if channels != w_shape[0]:
         raise ShapeError(f"y has {channels} channels, but w {w_shape} expects {w_shape[0]} (its first axis)")
     if isinstance(spec.padding, str):
-        named = wanted or tuple(length * s for length, s in zip(positions, spec.stride, strict=True))
-        padding = _amounts(spec, named, w_shape[2:])
-        wanted = named
+        if wanted is None:
+            wanted = tuple(length * s for length, s in zip(positions, spec.stride, strict=True))
+        padding = _amounts(spec, wanted, w_shape[2:])
     else:
         padding = spec.padding
     axes = []

@@ -15,7 +15,6 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 import arrconv
-from arrconv.kernels.limits import current_limits
 
 ROUNDS = 9
 CALLS = 5  # of which the median counts, in each round
@@ -96,6 +95,8 @@ def main() -> None:
         for library in threadpool_info()
         if library["user_api"] == "blas"
     ]
+    with arrconv.limits() as limits:
+        threads = limits.threads
     # Memory first: the peak of a process never falls again.
     record = {
         "memory": memory(),
@@ -103,7 +104,7 @@ def main() -> None:
         "rates": {dtype: rates(dtype) for dtype in ("float64", "float32")},
         "versions": {"arrconv": arrconv.__version__, "numpy": np.__version__, "python": platform.python_version()},
         "processor": processor(),
-        "threads": current_limits().threads,
+        "threads": threads,
         "blas": blas,
     }
     print(json.dumps(record))

@@ -58,7 +58,13 @@ MOST_LINES, MOST_FUNCTION_LINES = 400, 60
 DRAWERS = ("utils", "helpers")
 # Spelled so that this file does not name what it forbids.
 ELSEWHERE = rf"(?<![\w.-])/(?:{'|'.join(['work', 'farm', 'home', 'root', 'Users'])})/"
-HOSTS = (("pypi", "org"), ("pythonhosted", "org"), ("download.pytorch", "org"), ("anaconda", "org"), ("conda", "io"))
+HOSTS = (
+    ("pypi", "org"),
+    ("python" + "hosted", "org"),
+    ("download.pytorch", "org"),
+    ("anaconda", "org"),
+    ("conda", "io"),
+)
 PRIVATE = re.compile(rf"{ELSEWHERE}|{'|'.join(re.escape('.'.join(parts)) for parts in HOSTS)}")
 
 

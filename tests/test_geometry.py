@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import random
+import subprocess
+import sys
 import time
 from collections import Counter
 from dataclasses import replace
@@ -99,6 +102,14 @@ def test_windows_read_where_the_form_says(s: int, d: int) -> None:
             for l, k in read  # noqa: E741
         }
         assert windows.stop == (1 + max(read.values()) if read else windows.start)
+        inside = {index for index in range(windows.start, windows.stop) if 0 <= index < axis.input_size}
+        assert set(range(axis.input_size)[windows.overlap]) == inside
+        assert windows.overlap.start <= windows.overlap.stop
+        assert windows.is_inside == (len(inside) == windows.span) or not read
+        for k in range(windows.taps):
+            seeing = {l: read[l, k] for l in range(windows.count) if 0 <= read[l, k] < axis.input_size}  # noqa: E741
+            assert list(range(windows.count)[windows.seeing(k)]) == sorted(seeing)
+            assert not seeing or list(range(axis.input_size)[windows.seen(k)]) == list(seeing.values())
         for first in range(0, windows.count, 3):
             part = windows.part(first, windows.count - first)
             assert (part.size, part.taps, part.count) == (windows.size, windows.taps, windows.count - first)
@@ -327,3 +338,14 @@ def test_a_transposed_problem_beyond_the_stride_says_how_many_positions_count() 
     assert str(g) == "n=2 c=1 o=3 x=20 k=3 s=2 d=5 l=4"
     assert Geometry.parse(str(g)) == g
     assert g.axes[0].full_output_size == 5
+
+
+def test_a_geometry_unpickled_in_another_process_is_found_by_its_equals() -> None:
+    geometry = Geometry.parse("n=2 c=3 o=4 x=9 k=3 mode=circular p=1")
+    program = (
+        "import pickle, sys; g = pickle.load(sys.stdin.buffer); "
+        "from arrconv import Geometry; sys.exit(hash(g) != hash(Geometry.parse(str(g))))"
+    )
+    command = [sys.executable, "-c", program]
+    result = subprocess.run(command, input=pickle.dumps(geometry), check=False)
+    assert result.returncode == 0

@@ -38,6 +38,7 @@ class Box:
         shape: the taps, then the positions, of the block's columns.
         span: what the windows read of the source, as a slice of each axis; meaningful where it is inside.
         is_inside: whether the windows read nothing beyond the source.
+        reach: how many elements of a channel the span has.
         is_dense: whether the span is worth copying whole: at most twice what the windows hold.
     """
 
@@ -47,6 +48,7 @@ class Box:
     shape: tuple[int, ...]
     span: tuple[slice, ...]
     is_inside: bool
+    reach: int
     is_dense: bool
 
     @classmethod
@@ -54,14 +56,16 @@ class Box:
         """The block of these windows, whose first position has the flat index `first`."""
         counts = tuple(w.count for w in windows)
         shape = (*(w.taps for w in windows), *counts)
+        reach = math.prod(w.span for w in windows)
         return cls(
             windows,
             places,
             flat=slice(first, first + math.prod(counts)),
             shape=shape,
             span=tuple(slice(w.start, w.stop) for w in windows),
-            is_inside=all(w.start >= 0 and w.stop <= w.size for w in windows),
-            is_dense=math.prod(w.stop - w.start for w in windows) <= 2 * math.prod(shape),
+            is_inside=all(w.is_inside for w in windows),
+            reach=reach,
+            is_dense=reach <= 2 * math.prod(shape),
         )
 
 
@@ -117,11 +121,9 @@ def _plan(
     columns = min(columns, max(1, positions))
     step = max(1, min(groups, target // (columns * column_bytes)))
     ranges = tuple(slice(g, min(g + step, groups)) for g in range(0, groups, step))
-    is_whole = all(w.taps == 1 and w.start == 0 and w.step == 1 and w.count == w.size for w in windows)
     boxes = tuple(_boxes(windows, columns))
-    spans = (math.prod(w.stop - w.start for w in box.windows) for box in boxes)
-    is_compact = all(span <= REACH * (box.flat.stop - box.flat.start) for span, box in zip(spans, boxes, strict=True))
-    return Plan(ranges, boxes, is_whole, is_compact)
+    is_compact = all(box.reach <= REACH * (box.flat.stop - box.flat.start) for box in boxes)
+    return Plan(ranges, boxes, all(w.is_identity for w in windows), is_compact)
 
 
 def _boxes(windows: tuple[Windows, ...], columns: int) -> Iterator[Box]:

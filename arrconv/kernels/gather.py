@@ -53,35 +53,26 @@ class Gather:
 
     def _padded(self, image: Array, box: Box) -> Array:
         """The part of the image that a box reads, with the zeros of the padding, in the gatherer's dtype."""
-        shape = (*image.shape[:2], *(w.stop - w.start for w in box.windows))
+        shape = (*image.shape[:2], *(w.span for w in box.windows))
         size = math.prod(shape)
         if self._slab is None or self._slab.size < size:
             self._slab = self._lib.empty(size, self._dtype)
         slab = self._slab[:size].reshape(shape)
-        insides, outsides = [], []
-        for w in box.windows:
-            low = min(max(w.start, 0), w.size)
-            high = max(low, min(w.stop, w.size))
-            insides.append(slice(low, high))
-            outsides.append(slice(low - w.start, high - w.start))
-        for number, outside in enumerate(outsides):
-            rest = (slice(None), slice(None), *outsides[:number])
-            slab[(*rest, slice(0, outside.start))] = 0
-            slab[(*rest, slice(outside.stop, None))] = 0
-        self._lib.copyto(slab[(..., *outsides)], image[(..., *insides)])
+        sources = [w.overlap for w in box.windows]
+        places = [slice(s.start - w.start, s.stop - w.start) for s, w in zip(sources, box.windows, strict=True)]
+        for number, place in enumerate(places):
+            before = (slice(None), slice(None), *places[:number])
+            slab[(*before, slice(0, place.start))] = 0
+            slab[(*before, slice(place.stop, None))] = 0
+        self._lib.copyto(slab[(..., *places)], image[(..., *sources)])
         return slab
 
     def _copy_taps(self, columns: Array, image: Array, box: Box) -> None:
         """Fill the columns (g, C, *K, *l) tap by tap, straight from the image."""
         for tap in product(*(range(w.taps) for w in box.windows)):
             target = columns[(slice(None), slice(None), *tap)]
-            sources, targets = [], []
-            for w, t in zip(box.windows, tap, strict=True):
-                start = w.start + w.spacing * t
-                low = min(max(0, -(start // w.step)), w.count)  # the first window where this tap is not below 0
-                high = max(low, min(w.count, -((start - w.size) // w.step)))  # one past the last below the size
-                targets.append(slice(low, high))
-                sources.append(slice(start + w.step * low, max(start + w.step * (high - 1) + 1, 0), w.step))
+            seeing = [w.seeing(t) for w, t in zip(box.windows, tap, strict=True)]
             target[...] = 0
-            if all(part.stop > part.start for part in targets):
-                self._lib.copyto(target[(..., *targets)], image[(..., *sources)])
+            if all(part.stop > part.start for part in seeing):
+                seen = (w.seen(t) for w, t in zip(box.windows, tap, strict=True))
+                self._lib.copyto(target[(..., *seeing)], image[(..., *seen)])

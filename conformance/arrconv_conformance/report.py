@@ -39,8 +39,7 @@ def table(runs: list[Run]) -> Table:
 def _cell(tally: Tally | None) -> Text:
     if tally is None:
         return Text("")
-    judged = tally.agrees + tally.explained + tally.failed
-    words = [f"{tally.agrees}/{judged}", f"{tally.ratio:.2f}"]
+    words = [f"{tally.agrees}/{tally.judged}", f"{tally.ratio:.2f}"]
     words += [f"{tally.explained} explained"] if tally.explained else []
     words += [f"{tally.unsupported} n/a"] if tally.unsupported else []
     words += [f"{tally.failed} FAILED"] if tally.failed else []

@@ -29,6 +29,11 @@ class Tally:
     unsupported: int = 0
     ratio: float = 0.0
 
+    @property
+    def judged(self) -> int:
+        """The number of results that were judged, or refused."""
+        return self.agrees + self.explained + self.failed
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -54,7 +59,7 @@ class Run:
     @property
     def checks(self) -> int:
         """The number of results that were judged, or refused."""
-        return sum(tally.agrees + tally.explained + tally.failed for tally in self.tallies.values())
+        return sum(tally.judged for tally in self.tallies.values())
 
     @property
     def unused(self) -> list[Expectation]:

@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 import arrconv
 from arrconv import Geometry, conv, conv_grad_input, conv_grad_weight, limits
+from arrconv.kernels import blas
 from arrconv.kernels import threads as pool
 from arrconv.kernels.limits import Limits, current_limits
 
@@ -241,6 +242,20 @@ def test_the_blas_has_one_thread_also_when_another_thread_set_its_number() -> No
         caller.start()
         caller.join()
         assert blas_threads() == before
+    assert {count for path, count in inside[0].items() if "numpy" in path} == {1}
+
+
+def test_a_blas_that_counts_threads_for_each_thread_is_left_to_threadpoolctl(monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = []
+    monkeypatch.setattr(blas, "_switch", lambda _: None)
+    blas._libraries.cache_clear()
+    try:
+        with threadpool_limits(2, user_api="blas"):
+            before = blas_threads()
+            pool.for_each([0], lambda: lambda _: inside.append(blas_threads()), 1)
+            assert blas_threads() == before
+    finally:
+        blas._libraries.cache_clear()
     assert {count for path, count in inside[0].items() if "numpy" in path} == {1}
 
 
