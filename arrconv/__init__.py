@@ -9,7 +9,7 @@ from importlib.metadata import version as _version
 from arrconv.axis import Axis
 from arrconv.bounds import Arithmetic
 from arrconv.errors import ArrconvError, DeviceError, DTypeError, ShapeError, SpecError, UnsupportedError
-from arrconv.functional.analysis import error_bound, explain
+from arrconv.functional.analysis import error_bound, exact_parts, explain
 from arrconv.functional.calls import ConvGrads
 from arrconv.functional.conv import (
     conv,
@@ -47,6 +47,7 @@ __all__ = [
     "conv_transpose",
     "conv_transpose_backward",
     "error_bound",
+    "exact_parts",
     "explain",
     "limits",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -68,6 +69,32 @@ class Backend:
         """The absolute values in float64."""
         wide = self.xp.astype(array, self.xp.complex128 if self.is_complex else self.xp.float64, copy=False)
         return self.xp.abs(wide)
+
+    def real_parts(self, array: Array) -> list[Array]:
+        """The array in float64; the real and the imaginary part of a complex one."""
+        parts = [self.xp.real(array), self.xp.imag(array)] if self.is_complex else [array]
+        return [self.xp.astype(part, self.in_float64().result, copy=False) for part in parts]
+
+    def of_parts(self, real: Array, imaginary: Array | None = None) -> Array:
+        """The numbers of the result's dtype with these parts, which are of float64 and fit."""
+        if imaginary is None:
+            return self.xp.astype(real, self.result, copy=False)
+        if self.library in ("numpy", "cupy"):
+            result = self.xp.empty(real.shape, dtype=self.result)
+            result.real, result.imag = real, imaginary
+            return result
+        # The standard cannot put two parts together: 1j·∞ has a real part, which is NaN. Signs of zeros may be lost.
+        rotated = self.xp.where(self.xp.isfinite(imaginary), imaginary, self.xp.zeros_like(imaginary))
+        result = self.xp.astype(real, self.xp.complex128) + self.xp.astype(rotated, self.xp.complex128) * 1j
+        for value in (math.inf, -math.inf, math.nan):
+            found = self.xp.isnan(imaginary) if value != value else imaginary == value
+            upright = self.xp.asarray(complex(0, value), dtype=self.xp.complex128, device=self.device)
+            result = self.xp.where(found, result + upright, result)
+        return self.xp.astype(result, self.result, copy=False)
+
+    def widest(self) -> Backend:
+        """The same library and device with float64 arrays, or complex128 where these are complex."""
+        return _backend(self.xp, self.device, "complex128" if self.is_complex else "float64", None)
 
     def in_float64(self) -> Backend:
         """The same library and device with float64 arrays.

@@ -130,6 +130,12 @@ class Axis:
         """The padded axis in order, as runs of the map m(i), i = −begin … size + end − 1, of a padding mode."""
         return tuple(run for run in _runs(self, mode) if run.length > 0)
 
+    def sources(self, mode: str) -> Iterator[int | None]:
+        """m(i) of every padded position in order: the input that it reads, None where it reads a zero."""
+        for run in self.runs(mode):
+            for number in range(run.length):
+                yield None if run.start is None else run.start + run.step * number
+
     def fold(self, mode: str) -> int:
         """The largest number of padded positions that read one and the same input."""
         if mode == "zeros":

@@ -45,7 +45,17 @@ class Format:
     @property
     def smallest_subnormal(self) -> float:
         """The smallest subnormal number, the spacing of numbers below the smallest normal."""
-        return math.ldexp(1.0, self.smallest_exponent - self.fraction_bits)
+        return math.ldexp(1.0, self.lowest_exponent)
+
+    @property
+    def lowest_exponent(self) -> int:
+        """The exponent of the smallest subnormal number."""
+        return self.smallest_exponent - self.fraction_bits
+
+    @property
+    def largest(self) -> float:
+        """The largest finite number; the exponents of normal numbers lie about that of 1."""
+        return math.ldexp(2 - 2.0**-self.fraction_bits, 1 - self.smallest_exponent)
 
 
 FORMATS = {

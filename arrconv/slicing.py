@@ -28,3 +28,12 @@ def extend(xp: Any, y: Array, axis: int, start: int, size: int, step: int = 1) -
 
 def _zeros(xp: Any, like: Array, shape: tuple[int, ...]) -> Array:
     return xp.zeros(shape, dtype=like.dtype, device=device_of(like))
+
+
+def replaced(xp: Any, array: Array, places: Array, values: Array) -> Array:
+    """A flat array with `values` at increasing `places`; the array itself stays as it is."""
+    size, count = array.shape[0], places.shape[0]
+    numbers = xp.arange(size, dtype=places.dtype, device=device_of(array))
+    rank = xp.searchsorted(places, numbers)
+    found = xp.take(places, xp.where(rank < count, rank, xp.zeros_like(rank))) == numbers
+    return xp.take(xp.concat([array, values]), xp.where(found, size + rank, numbers))

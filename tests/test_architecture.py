@@ -32,13 +32,15 @@ LAYERS = (
     ("axis",),
     ("geometry _casestring",),
     ("slicing",),
-    ("trilinear", "bounds", "padding"),
+    ("trilinear", "bounds", "padding", "powers"),
+    ("expansion", "rows"),
+    ("slices", "settling"),
     ("kernels.base", "kernels.limits", "kernels.blas"),
     ("kernels.threads",),
     ("kernels.blocks",),
     ("kernels.taps", "kernels.gather"),
     ("kernels.gemm",),
-    ("kernels.fft", "kernels.exact", "kernels.cuda"),
+    ("kernels.fft", "kernels.cuda"),
     ("kernels",),
     ("functional.*",),
     ("nn.*", "linop.*", "viz"),
@@ -50,7 +52,8 @@ IMPORTERS = {
     "array_api_compat": "_namespace",
     "numpy": "_namespace kernels.* viz train.*",
 }
-PLAIN = ("trilinear", "slicing", "padding")  # nothing but the standard, and no assignment to a part of an array
+# Nothing but the standard, and no assignment to a part of an array.
+PLAIN = ("trilinear", "slicing", "padding", "powers", "expansion", "rows", "slices", "settling")
 FUNCTIONAL = (*PLAIN, "functional.*")
 STANDARD = {name for name in array_api_strict.__all__ if "strict" not in name.lower()} - {"Device", "__version__"}
 ARRAY_METHODS = {"reshape", "astype", "copy", "sum", "transpose", "swapaxes", "get", "item", "view", "flatten", "ravel"}

@@ -1,4 +1,4 @@
-"""What can be known of a call without its result: how far off it may be, and which kernel would compute it."""
+"""What is to be known of a call beside its result: how far off it may be, what is exact, which kernel computes it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from arrconv.bounds import Arithmetic
 from arrconv.errors import SpecError
 from arrconv.functional.calls import ConvGrads, call_of
-from arrconv.functional.contraction import bound
+from arrconv.functional.contraction import bound, parts
 
 if TYPE_CHECKING:
     from arrconv._namespace import Array
@@ -52,6 +52,38 @@ def error_bound(
     return call.map(lambda part: bound(part, claimed)) if isinstance(call, ConvGrads) else bound(call, claimed)
 
 
+def exact_parts(member: str, /, *arrays: Array, **options: Any) -> tuple[Array, Array] | ConvGrads:
+    """The exact result of a member as an unevaluated sum of two numbers, for whoever needs more than one rounding.
+
+    With S the exact sum, high = RN(S) and low = RN(S − high), RN rounding to the nearest float64 number, ties to even.
+    So high + low is S up to 2^−106·|S|, unless it is too small for that.
+
+    Args:
+        member: the name of a function of this family, such as `"conv"` or `"conv_grad_weight"`.
+        arrays: the arrays that function is given.
+        options: the options that function is given; `algorithm` makes no difference.
+
+    Returns:
+        (high, low), like the member's result: float64, or complex128 for complex arrays, part by part; low is 0 where
+        high is not finite. For integers the result itself and zeros. A `ConvGrads` of such pairs for `conv_backward`
+        and `conv_transpose_backward`.
+
+    Raises:
+        SpecError: there is no such member.
+        UnsupportedError: the array library has no float64.
+        What the member raises.
+
+    >>> import numpy as np
+    >>> x = np.asarray([[[1.0, 2.0**-60]]])
+    >>> high, low = exact_parts("conv", x, np.ones((1, 1, 2)))
+    >>> high.item(), low.item() == 2.0**-60
+    (1.0, True)
+    """
+    options.pop("algorithm", None)
+    call = call_of(member, arrays, options)
+    return call.map(parts) if isinstance(call, ConvGrads) else parts(call)
+
+
 def explain(member: str, /, *arrays: Array, **options: Any) -> Choice | ConvGrads:
     """Which kernel a call would use, and why each other one would not be.
 
@@ -72,6 +104,7 @@ def explain(member: str, /, *arrays: Array, **options: Any) -> Choice | ConvGrad
     >>> print(explain("conv", np.ones((1, 2, 9)), np.ones((3, 2, 3))))
     gemm
       not taps: gemm serves this problem and comes first
+      not exact: it is slower, and runs only when asked for
     """
     algorithm = options.pop("algorithm", "auto")
     call = call_of(member, arrays, options)

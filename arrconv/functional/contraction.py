@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Protocol
 
 from arrconv.bounds import Arithmetic, error_in_sum
 from arrconv.errors import ShapeError
+from arrconv.functional import exact
+from arrconv.functional.orders import RealSum
+from arrconv.geometry import Geometry
 from arrconv.kernels import KERNELS, Choice, check_algorithm, choose, select
 from arrconv.kernels.base import Problem
 from arrconv.padding import pad, pad_adjoint
+from arrconv.spec import ConvSpec
 
 if TYPE_CHECKING:
     from arrconv._namespace import Array, Backend
-    from arrconv.geometry import Direction, Geometry
+    from arrconv.geometry import Direction
 
 
 class Computation(Protocol):
@@ -32,6 +36,9 @@ class Computation(Protocol):
 
     def widened(self, magnitudes: bool) -> Computation:
         """The same in float64, of the real arrays themselves or of the absolute values."""
+
+    def real_sums(self) -> list[RealSum]:
+        """The real sums whose values, flat, are the elements of the result, or their real and imaginary parts."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -58,6 +65,9 @@ class Contraction:
 
     def evaluate(self, algorithm: str = "auto") -> Array:
         """The contraction and its bias, added up in the accumulator's dtype and rounded once."""
+        algorithm = _needed(self.backend, algorithm)
+        if algorithm == "exact":
+            return exact.nearest(self)
         xp, geometry, problem = self.backend.xp, self.geometry.batched(), self._problem()
         first, second = self.first, self.second
         if self.geometry.batch is None:  # x and y carry the batch, w does not
@@ -80,7 +90,18 @@ class Contraction:
 
     def explain(self, algorithm: str = "auto") -> Choice:
         """The kernel that `evaluate` uses, and why each other is passed over."""
-        return choose(self._problem(), algorithm)
+        return choose(self._problem(), _needed(self.backend, algorithm))
+
+    def real_sums(self) -> list[RealSum]:
+        """The contraction of real numbers itself; of complex ones, two contractions for each part of the result."""
+        backend = self.backend
+        wide = backend.in_float64()
+        (a, *b), (c, *d) = backend.real_parts(self.first), backend.real_parts(self.second)
+        biases = [None, None] if self.bias is None else backend.real_parts(self.bias)
+        form = replace(self, backend=wide, first=a, second=c, bias=None)
+        if not backend.is_complex:
+            return [RealSum(form, ((a, c),), biases[0])]
+        return [RealSum(form, ((a, c), (-b[0], d[0])), biases[0]), RealSum(form, ((a, d[0]), (b[0], c)), biases[1])]
 
     def widened(self, magnitudes: bool) -> Contraction:
         """The same in float64, of the real arrays themselves or of the absolute values."""
@@ -121,14 +142,28 @@ class ChannelSum:
     spatial_ndim: int
 
     def evaluate(self, algorithm: str = "auto") -> Array:
-        """The sum, added up in the accumulator's dtype and rounded once; `algorithm` makes no difference."""
+        """The sum, added up in the accumulator's dtype and rounded once; no kernel makes a difference."""
         backend = self.backend
+        if _needed(backend, algorithm) == "exact":
+            return exact.nearest(self)
         total = backend.xp.sum(backend.accumulating(self.array), axis=self._summed, dtype=backend.accumulator)
         return backend.rounded(total)
 
+    def real_sums(self) -> list[RealSum]:
+        """For each part of the array, the weight gradient of a kernel of one tap, where x is all ones."""
+        xp, wide, array = self.backend.xp, self.backend.in_float64(), self.array
+        batch, spatial = array.shape[: self._channel], array.shape[self._channel + 1 :]
+        ones = xp.ones((*batch, 1, *spatial), dtype=wide.result, device=wide.device)
+        weight_shape = (array.shape[self._channel], 1, *(1,) * self.spatial_ndim)
+        geometry = Geometry.forward(ConvSpec.of(self.spatial_ndim), ones.shape, weight_shape)
+        parts = self.backend.real_parts(array)
+        return [RealSum(Contraction("w", geometry, wide, ones, part), ((ones, part),), None) for part in parts]
+
     def explain(self, algorithm: str = "auto") -> Choice:
-        """Always the array library's own sum."""
+        """The array library's own sum, unless it is to be exact."""
         check_algorithm(algorithm)
+        if _needed(self.backend, algorithm) == "exact":
+            return Choice("exact", dict.fromkeys(KERNELS, "exact was asked for"))
         return Choice("sum", dict.fromkeys(KERNELS, "the gradient of a bias is a plain sum"))
 
     def widened(self, magnitudes: bool) -> ChannelSum:
@@ -157,6 +192,11 @@ class ChannelSum:
         return tuple(axis for axis in range(self.array.ndim) if axis != self._channel)
 
 
+def _needed(backend: Backend, algorithm: str) -> str:
+    """The algorithm that a dtype needs: integers are exact by any."""
+    return "auto" if algorithm == "exact" and backend.is_integer else algorithm
+
+
 def bound(computation: Computation, arithmetic: Arithmetic | None) -> Array:
     """An upper bound of |computed − exact| in a claimed arithmetic, for each element of the result, in float64."""
     backend = computation.backend
@@ -171,6 +211,14 @@ def bound(computation: Computation, arithmetic: Arithmetic | None) -> Array:
     error = error_in_sum(magnitude, result, computation.terms, arithmetic, backend.dtype)
     # Real and imaginary part are sums of their own, each within the bound.
     return error * math.sqrt(2) if backend.is_complex else error
+
+
+def parts(computation: Computation) -> tuple[Array, Array]:
+    """(high, low) for each element of the result: its nearest float64 number, and that of what high lacks."""
+    if computation.backend.is_integer:
+        result = computation.evaluate()
+        return result, computation.backend.xp.zeros_like(result)
+    return exact.parts(computation)
 
 
 def check_bias(bias: Array | None, channels: int) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from arrconv.functional import calls
 from arrconv.functional.calls import NEEDS, ConvGrads, evaluate
+from arrconv.kernels import check_algorithm
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,7 +43,8 @@ def conv(
         dilation: the distance between taps, one integer or one for each axis; at least 1.
         groups: the number of separate blocks of channels; it divides C_in and C_out.
         padding_mode: `"zeros"`, `"circular"`, `"reflect"` (the edge not repeated) or `"replicate"`, of any amount.
-        algorithm: `"auto"`, or the name of a kernel: `"gemm"`, `"taps"`.
+        algorithm: `"auto"`; the name of a kernel, `"gemm"` or `"taps"`; or `"exact"`: every element is the exact sum,
+            rounded once (ties to even), so its bits depend on nothing but the numbers given.
 
     Returns:
         (N, C_out, *output), or (C_out, *output), with output = max(0, ⌊(padded − extent)/stride⌋ + 1) and extent =
@@ -175,18 +177,19 @@ def conv_grad_weight(
     return calls.conv_grad_weight(x, gy, kernel_size=kernel_size, **options).evaluate(algorithm)
 
 
-def conv_grad_bias(gy: Array, /, *, spatial_ndim: int | None = None) -> Array:
+def conv_grad_bias(gy: Array, /, *, spatial_ndim: int | None = None, algorithm: str = "auto") -> Array:
     """The gradient of `conv` by its bias: gy summed over batch and space.
 
     Args:
         gy: the gradient by the output, (N, C_out, *output), or (C_out, *output).
         spatial_ndim: the number of spatial axes, which says whether there is a batch; None: there is.
+        algorithm: as given to `conv`; the kernels make no difference here, `"exact"` does.
 
     Returns:
         (C_out,).
 
     Raises:
-        SpecError: spatial_ndim is no number of axes.
+        SpecError: spatial_ndim is no number of axes, or there is no such algorithm.
         ShapeError: gy has neither spatial_ndim + 2 nor spatial_ndim + 1 axes.
         DTypeError: gy is no array, or of an unsupported dtype.
 
@@ -194,7 +197,9 @@ def conv_grad_bias(gy: Array, /, *, spatial_ndim: int | None = None) -> Array:
     >>> conv_grad_bias(np.asarray([[[1.0, 2.0], [3.0, 4.0]]]))
     array([3., 7.])
     """
-    return calls.conv_grad_bias(gy, spatial_ndim=spatial_ndim).evaluate()
+    call = calls.conv_grad_bias(gy, spatial_ndim=spatial_ndim)
+    check_algorithm(algorithm)
+    return call.evaluate(algorithm)
 
 
 def conv_backward(

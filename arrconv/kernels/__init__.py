@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from arrconv.kernels.base import Kernel, Problem
 
 KERNELS: dict[str, Kernel] = {kernel.name: kernel for kernel in (gemm.KERNEL, taps.KERNEL)}
+ALGORITHMS = ("auto", *KERNELS, "exact")
+"""What may be asked for: "exact" is no kernel, but many contractions by kernels, rounded once after the bias."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +50,17 @@ def select(problem: Problem, algorithm: str) -> Kernel:
 
 
 def choose(problem: Problem, algorithm: str) -> Choice:
-    """The kernel that `select` takes, and why it passes over each other; raises what `select` raises."""
-    chosen = select(problem, algorithm).name
-    others = (kernel for kernel in KERNELS.values() if kernel.name != chosen)
+    """The kernel that `select` takes, or "exact", and why each other is passed over; raises what `select` raises."""
+    chosen = algorithm if algorithm == "exact" else select(problem, algorithm).name
+    others = [name for name in ALGORITHMS[1:] if name != chosen]
     if algorithm != "auto":
-        return Choice(chosen, {kernel.name: f"{chosen} was asked for" for kernel in others})
+        return Choice(chosen, dict.fromkeys(others, f"{chosen} was asked for"))
     later = f"{chosen} serves this problem and comes first"
-    return Choice(chosen, {kernel.name: kernel.refuses(problem) or later for kernel in others})
+    reasons = {name: KERNELS[name].refuses(problem) or later for name in others if name in KERNELS}
+    return Choice(chosen, reasons | {"exact": "it is slower, and runs only when asked for"})
 
 
 def check_algorithm(algorithm: str) -> None:
     """Raise a SpecError unless there is an algorithm of this name."""
-    if not isinstance(algorithm, str) or algorithm not in ("auto", *KERNELS):
-        raise SpecError(f"algorithm={algorithm!r} is unknown; the algorithms are auto, {', '.join(KERNELS)}")
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
+        raise SpecError(f"algorithm={algorithm!r} is unknown; the algorithms are {', '.join(ALGORITHMS)}")

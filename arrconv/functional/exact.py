@@ -1,0 +1,181 @@
+"""Correctly rounded contractions: sums of products whose every bit is right, whatever the machine and its BLAS.
+
+The ordinary engine computes contractions of slices of the operands without error (`arrconv.functional.orders`), and a
+bound of what is missing yet decides which elements are settled (`arrconv.settling`); nearly all are. The others are
+added up one by one (`arrconv.functional.rowwise`), or, if they are many, with more slices. Only what is certain is
+returned, so no bit depends on how it was found.
+
+Source: K. Ozaki, T. Ogita, S. Oishi, S. M. Rump, "Error-free transformations of matrix multiplication by using fast
+routines of matrix multiplication and its applications", Numer. Algorithms 59, 2012.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import reduce
+from operator import add
+from typing import TYPE_CHECKING, Any
+
+from arrconv.bounds import FORMATS, Arithmetic
+from arrconv.expansion import grow, leading, rounded, two_sum
+from arrconv.functional.orders import Orders, RealSum
+from arrconv.functional.rowwise import settle_rows
+from arrconv.settling import Known, Nearest, Parts, Settled
+from arrconv.slicing import replaced
+
+if TYPE_CHECKING:
+    from arrconv._namespace import Array
+    from arrconv.bounds import Format
+    from arrconv.functional.contraction import Computation
+    from arrconv.functional.orders import Tail
+    from arrconv.settling import Goal
+
+_LOOKS = (0, 1, 3, 7, 15, 31)  # the orders after which it is worth looking what is settled
+_ROW_COST = 2000  # a product in a row takes about as long as so many in a contraction
+_FEW_PRODUCTS = 2**16  # so many products in rows take less time than another order does
+_MORE = 1 + 2.0**-40  # covers the roundings in a bound
+
+
+def nearest(call: Computation) -> Array:
+    """Each element of a contraction, of floating-point numbers, rounded once to the dtype of the result."""
+    backend = call.backend
+    target = FORMATS[Arithmetic.of(backend.dtype).output]
+    found = [_in_range(total.xp, _with_infinities(total, Nearest(target))[0], target) for total in call.real_sums()]
+    return backend.xp.reshape(backend.of_parts(*found), call.shape)
+
+
+def parts(call: Computation) -> tuple[Array, Array]:
+    """(high, low) for each element of a contraction: its nearest number of float64, and that of what high lacks."""
+    wide = call.backend.widest()
+    found = [_with_infinities(total, Parts()) for total in call.real_sums()]
+    high, low = (wide.xp.reshape(wide.of_parts(*some), call.shape) for some in zip(*found, strict=True))
+    return high, low
+
+
+def _with_infinities(total: RealSum, goal: Goal) -> tuple[Array, ...]:
+    """The numbers wanted of a sum whose operands may hold infinities and NaN.
+
+    Where an element's products hold any, ordinary arithmetic says what it is: over the signs of all finite numbers, so
+    that none of those overflows on the way. Everywhere else these operands are zeros, which add nothing.
+    """
+    xp = total.xp
+    arrays = [array for pair in total.pairs for array in pair] + ([] if total.bias is None else [total.bias])
+    if all(bool(xp.all(xp.isfinite(array))) for array in arrays):
+        return settle(total, goal)
+    special = total.map(lambda array: xp.where(xp.isfinite(array), xp.sign(array), array)).plainly()
+    finite = settle(total.map(lambda array: xp.where(xp.isfinite(array), array, xp.zeros_like(array))), goal)
+    first, *others = finite
+    is_finite = xp.isfinite(special)
+    zeros = xp.zeros_like(special)
+    return xp.where(is_finite, first, special), *(xp.where(is_finite, other, zeros) for other in others)
+
+
+def _in_range(xp: Any, array: Array, target: Format) -> Array:
+    """Numbers with the precision of a format, beyond its largest one replaced by infinity."""
+    if not bool(xp.any(xp.abs(array) > target.largest)):
+        return array
+    for sign in (1, -1):
+        array = xp.where(sign * array > target.largest, xp.full_like(array, sign * math.inf), array)
+    return array
+
+
+def settle(total: RealSum, goal: Goal) -> tuple[Array, ...]:
+    """The numbers wanted of every element of a sum, flat, in float64."""
+    xp = total.xp
+    left = total.elements
+    orders = Orders(total)
+    if not orders.add_bias():
+        return settle_rows(total, goal, left)
+    numbers: tuple[Array, ...] = ()
+    for order in _LOOKS:
+        orders.advance(order)
+        if order < goal.first_order and not orders.is_complete:
+            continue
+        tail = orders.tail()
+        if not numbers and isinstance(goal, Nearest) and orders.exponent == 0:
+            bracketed = _bracketed(xp, orders, tail, goal.format)
+            numbers, left = bracketed.numbers, xp.nonzero(~bracketed.certain)[0]
+        if left.shape[0] or not numbers:
+            settled = _looked_at(xp, orders, tail, goal, left)
+            numbers = _put(xp, numbers, left, settled.numbers)
+            left = xp.take(left, xp.nonzero(~settled.certain)[0])
+        few = left.shape[0] * total.terms <= _FEW_PRODUCTS or left.shape[0] * _ROW_COST <= total.size
+        if few or orders.is_final:
+            break
+    return _put(xp, numbers, left, settle_rows(total, goal, left)) if left.shape[0] else numbers
+
+
+def _bracketed(xp: Any, orders: Orders, tail: Tail, target: Format) -> Settled:
+    """The nearest numbers of all elements, certain where both ends of an interval about the sum round to the same.
+
+    The ends are high + (low ± spread), rounded to float64 and then to the format. Rounding to float64 keeps their
+    order, so for float64 itself `spread` need only cover what is missing and the roundings in `low`; for shorter
+    formats the rounding of the ends, too, since rounding twice is not rounding once.
+    """
+    digits = orders.digits
+    count = len(digits)
+    spread = tail.missing
+    if count > 2 or tail.sum is not None:
+        spread += count * 2.0**-52 * (count * 2.0**-52 * orders.largest + tail.largest)
+    if target.fraction_bits < 52 and (count > 1 or tail.sum is not None):
+        spread += 2.0**-52 * orders.largest
+    spread *= _MORE
+    found = []
+    for some in _chunks(orders, digits[0].shape[0]):
+        high, *others = (digit[some] for digit in reversed(digits))
+        lows = [] if tail.sum is None else [tail.sum[some]]
+        for other in others:
+            high, error = two_sum(high, other)
+            lows.append(error)
+        if not lows:
+            value = _to_format(xp, high + 0.0, target, orders.largest)  # −0 becomes 0
+            found.append(Settled((value,), xp.ones_like(value, dtype=xp.bool)))
+            continue
+        low = reduce(add, lows)
+        below, above = (_to_format(xp, high + end, target, orders.largest) for end in (low - spread, low + spread))
+        found.append(Settled((above,), (below == above) & (above != 0)))  # the sign of what rounds to 0 counts
+    return Settled((xp.concat([some.numbers[0] for some in found]),), xp.concat([some.certain for some in found]))
+
+
+def _to_format(xp: Any, array: Array, target: Format, largest: float) -> Array:
+    """float64 numbers rounded to a format; the library's own conversion where it is one single rounding."""
+    match target.fraction_bits:
+        case 52:
+            return array
+        case 23 if largest < 2.0**127:
+            return xp.astype(xp.astype(array, xp.float32), xp.float64)
+        case _:
+            return rounded(xp, array, xp.zeros_like(array), target, target.smallest_subnormal)
+
+
+def _looked_at(xp: Any, orders: Orders, tail: Tail, goal: Goal, places: Array) -> Settled:
+    """What the orders so far say of the elements with these flat indices."""
+    smallest = math.ldexp(1.0, min(max(goal.format.lowest_exponent - orders.exponent, -1074), 900))
+    found = []
+    for chunk in _chunks(orders, places.shape[0]):
+        some = places[chunk]
+        digits = [xp.take(digit, some) for digit in orders.digits]
+        known = leading(xp, reduce(grow, digits[1:], digits[:1]))
+        if tail.sum is None:
+            knowledge = Known(known, xp.full_like(known.high, tail.missing), smallest)
+        else:
+            knowledge = Known.approximately(known, xp.take(tail.sum, some), tail.missing, smallest)
+        found.append(goal.settle(xp, knowledge))
+    together = Settled(
+        tuple(xp.concat(list(some)) for some in zip(*(some.numbers for some in found), strict=True)),
+        xp.concat([some.certain for some in found]),
+    )
+    return Settled(together.times_powers(xp, orders.exponent), together.certain)
+
+
+def _chunks(orders: Orders, size: int) -> list[slice]:
+    """Elements that are looked at together."""
+    step = orders.chunk
+    return [slice(start, start + step) for start in range(0, max(1, size), step)]
+
+
+def _put(xp: Any, numbers: tuple[Array, ...], places: Array, values: tuple[Array, ...]) -> tuple[Array, ...]:
+    """The numbers with others at some places, or at all of them."""
+    if not numbers:
+        return values
+    return tuple(replaced(xp, a, places, b) for a, b in zip(numbers, values, strict=True))
