@@ -35,7 +35,7 @@ class Known:
     smallest: Array | float
 
     @classmethod
-    def approximately(cls, leading: Leading, tail: Array, missing: float, smallest: float) -> Known:
+    def approximately(cls, leading: Leading, tail: Array, missing: Array, smallest: float) -> Known:
         """What is known once an approximation of what the leading parts lack is added to them, rounded."""
         correction = leading.rest + tail
         low, rest = two_sum(leading.low, correction)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from functools import reduce
+from itertools import pairwise
 from operator import add
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from arrconv.settling import Goal
 
 _LOOKS = (0, 1, 3, 7, 15, 31)  # the orders after which it is worth looking what is settled
-_ROW_COST = 2000  # a product in a row takes about as long as so many in a contraction
+_ROW_COST = 5000  # a product in a row takes about as long as so many in a contraction
 _FEW_PRODUCTS = 2**16  # so many products in rows take less time than another order does
 _MORE = 1 + 2.0**-40  # covers the roundings in a bound
 
@@ -79,40 +80,52 @@ def _in_range(xp: Any, array: Array, target: Format) -> Array:
     return array
 
 
+class Progress:
+    """The numbers found so far of every element of a sum, and the flat indices of those that are left to settle."""
+
+    def __init__(self, total: RealSum) -> None:
+        self._xp = total.xp
+        self.left = total.elements
+        self.numbers: tuple[Array, ...] = ()
+
+    def add(self, settled: Settled) -> None:
+        """Put in what was found of those that are left."""
+        if self.numbers:
+            pairs = zip(self.numbers, settled.numbers, strict=True)
+            self.numbers = tuple(replaced(self._xp, old, self.left, new) for old, new in pairs)
+        else:
+            self.numbers = settled.numbers
+        self.left = self._xp.take(self.left, self._xp.nonzero(~settled.certain)[0])
+
+
 def settle(total: RealSum, goal: Goal) -> tuple[Array, ...]:
     """The numbers wanted of every element of a sum, flat, in float64."""
-    xp = total.xp
-    left = total.elements
-    orders = Orders(total)
-    if not orders.add_bias():
-        return settle_rows(total, goal, left)
-    numbers: tuple[Array, ...] = ()
-    for order in _LOOKS:
+    orders, progress = Orders(total), Progress(total)
+    looks = [order for order in _LOOKS if order >= goal.first_order] if orders.add_bias() else []
+    for order, following in pairwise(looks):
         orders.advance(order)
-        if order < goal.first_order and not orders.is_complete:
-            continue
         tail = orders.tail()
-        if not numbers and isinstance(goal, Nearest) and orders.exponent == 0:
-            bracketed = _bracketed(xp, orders, tail, goal.format)
-            numbers, left = bracketed.numbers, xp.nonzero(~bracketed.certain)[0]
-        if left.shape[0] or not numbers:
-            settled = _looked_at(xp, orders, tail, goal, left)
-            numbers = _put(xp, numbers, left, settled.numbers)
-            left = xp.take(left, xp.nonzero(~settled.certain)[0])
-        few = left.shape[0] * total.terms <= _FEW_PRODUCTS or left.shape[0] * _ROW_COST <= total.size
-        if few or orders.is_final:
+        if order == goal.first_order and isinstance(goal, Nearest) and orders.is_moderate:
+            progress.add(_bracketed(orders, tail, goal.format))
+        # Until that costs less than another look, contractions for all elements, the rest is left to the rows.
+        few = total.size * orders.price(following) // _ROW_COST + _FEW_PRODUCTS // max(1, total.terms)
+        if progress.left.shape[0] > few or tail.sum is None or not progress.numbers:
+            progress.add(_looked_at(orders, tail, goal, progress.left))
+        if orders.is_final or progress.left.shape[0] <= few:
             break
-    return _put(xp, numbers, left, settle_rows(total, goal, left)) if left.shape[0] else numbers
+    if not progress.numbers or progress.left.shape[0]:
+        progress.add(settle_rows(total, goal, progress.left))
+    return progress.numbers
 
 
-def _bracketed(xp: Any, orders: Orders, tail: Tail, target: Format) -> Settled:
+def _bracketed(orders: Orders, tail: Tail, target: Format) -> Settled:
     """The nearest numbers of all elements, certain where both ends of an interval about the sum round to the same.
 
     The ends are high + (low ± spread), rounded to float64 and then to the format. Rounding to float64 keeps their
     order, so for float64 itself `spread` need only cover what is missing and the roundings in `low`; for shorter
     formats the rounding of the ends, too, since rounding twice is not rounding once.
     """
-    digits = orders.digits
+    xp, digits = orders.xp, orders.digits
     count = len(digits)
     spread = tail.missing
     if count > 2 or tail.sum is not None:
@@ -148,18 +161,21 @@ def _to_format(xp: Any, array: Array, target: Format, largest: float) -> Array:
             return rounded(xp, array, xp.zeros_like(array), target, target.smallest_subnormal)
 
 
-def _looked_at(xp: Any, orders: Orders, tail: Tail, goal: Goal, places: Array) -> Settled:
+def _looked_at(orders: Orders, tail: Tail, goal: Goal, places: Array) -> Settled:
     """What the orders so far say of the elements with these flat indices."""
+    xp = orders.xp
     smallest = math.ldexp(1.0, min(max(goal.format.lowest_exponent - orders.exponent, -1074), 900))
     found = []
     for chunk in _chunks(orders, places.shape[0]):
         some = places[chunk]
         digits = [xp.take(digit, some) for digit in orders.digits]
         known = leading(xp, reduce(grow, digits[1:], digits[:1]))
+        missing = xp.full_like(known.high, tail.missing)
         if tail.sum is None:
-            knowledge = Known(known, xp.full_like(known.high, tail.missing), smallest)
+            knowledge = Known(known, missing, smallest)
         else:
-            knowledge = Known.approximately(known, xp.take(tail.sum, some), tail.missing, smallest)
+            missing = xp.where(xp.take(orders.idle, some), xp.zeros_like(missing), missing)
+            knowledge = Known.approximately(known, xp.take(tail.sum, some), missing, smallest)
         found.append(goal.settle(xp, knowledge))
     together = Settled(
         tuple(xp.concat(list(some)) for some in zip(*(some.numbers for some in found), strict=True)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import cached_property, reduce
 from operator import add
 from typing import TYPE_CHECKING, Any
 
@@ -94,18 +94,21 @@ class Orders:
     Attributes:
         digits: flat arrays whose sum, with the tail, is 2^−exponent times the sum; the bias is among them.
         exponent: by how much the operands had to be scaled to be of moderate size.
+        is_moderate: whether none had to be.
         largest: a bound of all digits and of any sum of some of them.
         is_complete: whether nothing is left to add.
     """
 
     def __init__(self, total: RealSum) -> None:
-        xp = self._xp = total.xp
+        xp = self.xp = total.xp
         self._total, self._order = total, -1
         self._slices: list[list[Slices]] = []
         self.exponent, self._lost = 0, 0.0
+        self.is_moderate = True
         for arrays in zip(*total.pairs, strict=True):
             top = max(top_exponent(xp, array) for array in arrays)
             shift = top if abs(top) > _MODERATE else 0
+            self.is_moderate &= shift == 0
             moderate = [times_power(array, -shift) for array in arrays]
             if not all(bool(xp.all(times_power(b, shift) == a)) for a, b in zip(arrays, moderate, strict=True)):
                 self._lost = total.terms * 2.0**-960  # what became subnormal was rounded, times less than 2^101
@@ -116,7 +119,7 @@ class Orders:
 
     def add_bias(self) -> bool:
         """Make the bias the first digit; False, and nothing done, where it is out of the digits' range."""
-        xp, bias = self._xp, self._total.bias
+        xp, bias = self.xp, self._total.bias
         if bias is None:
             return True
         top = top_exponent(xp, bias) - self.exponent
@@ -131,7 +134,7 @@ class Orders:
 
     def advance(self, order: int) -> None:
         """Add up all orders to this one, or as far as there are any."""
-        xp, total = self._xp, self._total
+        xp, total = self.xp, self._total
         while self._order < order and not self.is_final:
             self._order += 1
             for slices in (slices for side in self._slices for slices in side):
@@ -148,6 +151,16 @@ class Orders:
                     self.digits.append(reduce(add, products))
         if not self.digits:
             self.digits.append(xp.zeros(total.size, dtype=xp.float64, device=total.form.backend.device))
+
+    def price(self, order: int) -> int:
+        """How many contractions it takes to get to an order, with its tail."""
+        return sum(range(self._order + 2, order + 2)) + order + 2
+
+    @cached_property
+    def idle(self) -> Array:
+        """Of which elements every product is zero, so that nothing but a bias can be in them."""
+        ones = self._total.map(lambda array: self.xp.astype(array != 0, array.dtype))
+        return reduce(add, (self._total.contract(*pair) for pair in ones.pairs)) == 0
 
     @property
     def chunk(self) -> int:

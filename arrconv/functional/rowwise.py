@@ -19,7 +19,7 @@ from arrconv.expansion import grow, leading, to_multiple, two_product
 from arrconv.kernels.limits import current_limits
 from arrconv.powers import exponents_of, powers_of_two, times_powers
 from arrconv.rows import Meetings, Rows
-from arrconv.settling import Known
+from arrconv.settling import Known, Settled
 from arrconv.slicing import replaced
 
 if TYPE_CHECKING:
@@ -67,13 +67,14 @@ class RowSums:
     top: Array
 
 
-def settle_rows(total: RealSum, goal: Goal, elements: Array) -> tuple[Array, ...]:
+def settle_rows(total: RealSum, goal: Goal, elements: Array) -> Settled:
     """The numbers wanted of the elements with these flat indices, all of them certain."""
+    xp = total.xp
     room = max(1, current_limits().workspace // _BYTES)
     height = max(1, room // max(1, total.terms))
     some = [elements[start : start + height] for start in range(0, elements.shape[0], height)]
     found = [_settle(total, goal, rows, max(1, room // height), _FEW_LEVELS) for rows in some]
-    return tuple(total.xp.concat(parts) for parts in zip(*found, strict=True))
+    return Settled(tuple(map(xp.concat, zip(*found, strict=True))), xp.ones_like(elements, dtype=xp.bool))
 
 
 def _settle(total: RealSum, goal: Goal, elements: Array, columns: int, levels: int) -> tuple[Array, ...]:
