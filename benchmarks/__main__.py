@@ -1,4 +1,4 @@
-"""Runs the measurements in clean processes and prints them as tables."""
+"""Runs the measurements in clean processes and prints them as tables: `python -m benchmarks [engine] [exact]`."""
 
 from __future__ import annotations
 
@@ -10,54 +10,72 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 
 PINS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def measure() -> dict[str, Any]:
+def measure(name: str) -> dict[str, Any]:
     removed = {name: os.environ[name] for name in PINS if name in os.environ}
     environment = {name: value for name, value in os.environ.items() if name not in PINS}
-    command = [sys.executable, "-m", "benchmarks.engine"]
+    command = [sys.executable, "-m", f"benchmarks.{name}"]
     result = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     record: dict[str, Any] = json.loads(result.stdout)
     return record | {"variables_removed": removed}
 
 
-def table(record: dict[str, Any]) -> Table:
-    result = Table(title="64→64 channels, 3×3, 56×56, batch 8, beside a matrix product taking turns")
+def of_engine(record: dict[str, Any]) -> list[RenderableType]:
+    table = Table(title="64→64 channels, 3×3, 56×56, batch 8, beside a matrix product taking turns")
     for column in ("dtype", "member", "GFLOP/s", "matmul GFLOP/s", "share of matmul, median (quartiles)"):
-        result.add_column(column)
+        table.add_column(column)
     for dtype, members in record["rates"].items():
         for member, found in members.items():
             share = found["share"]
             quartiles = f"{share['median']:.0%} ({share['lower_quartile']:.0%} to {share['upper_quartile']:.0%})"
             rate, matmul = found["gflops"]["median"], found["matmul_gflops"]["median"]
-            result.add_row(dtype, member, f"{rate:.0f}", f"{matmul:.0f}", quartiles)
-    return result
-
-
-def main(
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Keep the record here.")] = None,
-) -> None:
-    """Measure the engine."""
-    record = measure()
-    console = Console()
-    console.print(table(record))
+            table.add_row(dtype, member, f"{rate:.0f}", f"{matmul:.0f}", quartiles)
     memory, call = record["memory"], record["smallest_call_us"]
-    lines = [
+    return [
+        table,
         f"smallest call (1, 3, 8, 8) to 8 channels, 3×3, float64: {call['median']:.0f} µs "
         f"({call['lower_quartile']:.0f} to {call['upper_quartile']:.0f})",
         f"(1, 64, 512, 512) float32 to 64 channels, 3×3: {memory['extra_MB']:.1f} MB beyond inputs and output "
         f"({memory['output_MB']:.1f} MB)",
-        f"{record['processor']}, {record['threads']} threads; {record['versions']}; {record['blas']}; "
-        f"variables removed: {record['variables_removed'] or 'none'}",
     ]
-    for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def of_exact(record: dict[str, Any]) -> list[RenderableType]:
+    table = Table(title='algorithm="exact" beside plain float64, 64→64 channels, 3×3, 56×56, batch 8, taking turns')
+    for column in ("data", "plain ms", "exact ms", "multiple, median (quartiles)"):
+        table.add_column(column)
+    for data, found in record["exact"].items():
+        multiple = found["multiple"]
+        quartiles = f"{multiple['median']:.1f} ({multiple['lower_quartile']:.1f} to {multiple['upper_quartile']:.1f})"
+        table.add_row(data, f"{found['plain_ms']['median']:.1f}", f"{found['exact_ms']['median']:.0f}", quartiles)
+    return [table]
+
+
+TABLES = {"engine": of_engine, "exact": of_exact}
+
+
+def main(
+    names: Annotated[list[str] | None, typer.Argument(help=f"Of {', '.join(TABLES)}; none: all of them.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Keep the records here.")] = None,
+) -> None:
+    """Measure arrconv."""
+    if unknown := set(names or ()) - TABLES.keys():
+        raise typer.BadParameter(f"{sorted(unknown)} are unknown; there are {', '.join(TABLES)}")
+    console = Console()
+    records = {}
+    for name in names or TABLES:
+        record = records[name] = measure(name)
+        tested = f"{record['processor']}, {record['threads']} threads; {record['versions']}; {record['blas']}"
+        removed = f"variables removed: {record['variables_removed'] or 'none'}"
+        for part in (*TABLES[name](record), f"{tested}; {removed}"):
+            console.print(part, markup=False, highlight=False, soft_wrap=True)
     if json_file is not None:
-        json_file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        json_file.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

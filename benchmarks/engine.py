@@ -89,7 +89,8 @@ def processor() -> str:
     return names[0] if names else platform.processor()
 
 
-def main() -> None:
+def environment() -> dict[str, Any]:
+    """What measured: processor, threads, BLAS, versions."""
     blas = [
         {key: library.get(key) for key in ("internal_api", "version", "architecture", "num_threads")}
         for library in threadpool_info()
@@ -97,17 +98,22 @@ def main() -> None:
     ]
     with arrconv.limits() as limits:
         threads = limits.threads
-    # Memory first: the peak of a process never falls again.
-    record = {
-        "memory": memory(),
-        "smallest_call_us": smallest_call(),
-        "rates": {dtype: rates(dtype) for dtype in ("float64", "float32")},
+    return {
         "versions": {"arrconv": arrconv.__version__, "numpy": np.__version__, "python": platform.python_version()},
         "processor": processor(),
         "threads": threads,
         "blas": blas,
     }
-    print(json.dumps(record))
+
+
+def main() -> None:
+    # Memory first: the peak of a process never falls again.
+    record = {
+        "memory": memory(),
+        "smallest_call_us": smallest_call(),
+        "rates": {dtype: rates(dtype) for dtype in ("float64", "float32")},
+    }
+    print(json.dumps(record | environment()))
 
 
 if __name__ == "__main__":

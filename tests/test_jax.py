@@ -33,6 +33,15 @@ def test_it_can_be_traced_and_differentiated() -> None:
     assert np.array_equal(jax.jit(arrconv.conv)(x, w), arrconv.conv(x, w))
 
 
+def test_exact_results_cannot_be_traced() -> None:
+    with jax.enable_x64(True):
+        x, w, _ = arrays()
+        exact = jax.numpy.asarray(arrconv.conv(np.asarray(x), np.asarray(w), algorithm="exact"))
+        assert np.array_equal(arrconv.conv(x, w, algorithm="exact"), exact)
+        with pytest.raises(arrconv.UnsupportedError, match="not known while a function is traced"):
+            jax.jit(lambda x, w: arrconv.conv(x, w, algorithm="exact"))(x, w)
+
+
 WITHOUT_64_BITS = """
 import jax.numpy as jnp, arrconv
 x, w = jnp.ones((2, 3, 5), jnp.int8), jnp.ones((4, 3, 2), jnp.int8)

@@ -18,6 +18,7 @@ from operator import add
 from typing import TYPE_CHECKING, Any
 
 from arrconv.bounds import FORMATS, Arithmetic
+from arrconv.errors import UnsupportedError
 from arrconv.expansion import grow, leading, rounded, two_sum
 from arrconv.functional.orders import Orders, RealSum
 from arrconv.functional.rowwise import settle_rows
@@ -60,6 +61,8 @@ def _with_infinities(total: RealSum, goal: Goal) -> tuple[Array, ...]:
     that none of those overflows on the way. Everywhere else these operands are zeros, which add nothing.
     """
     xp = total.xp
+    if total.form.backend.device is None:  # under jax.jit and jax.grad
+        raise UnsupportedError("exact results depend on the values, which are not known while a function is traced")
     arrays = [array for pair in total.pairs for array in pair] + ([] if total.bias is None else [total.bias])
     if all(bool(xp.all(xp.isfinite(array))) for array in arrays):
         return settle(total, goal)
