@@ -65,8 +65,8 @@ class Goal(Protocol):
         """The format whose range is meant."""
 
     @property
-    def first_order(self) -> int:
-        """The order of products of slices after which it is worth looking whether sums are settled."""
+    def bits(self) -> int:
+        """How many bits of a sum decide it, nearly always."""
 
     def settle(self, xp: Any, known: Known) -> Settled:
         """The numbers wanted, in the units of what is known, of unbounded exponent above."""
@@ -82,9 +82,9 @@ class Nearest:
     format: Format
 
     @property
-    def first_order(self) -> int:
-        """The tail after order 0 is good for about 60 bits, after order 1 for 80."""
-        return 0 if self.format.fraction_bits < 30 else 1
+    def bits(self) -> int:
+        """Those of the format."""
+        return self.format.fraction_bits + 1
 
     def settle(self, xp: Any, known: Known) -> Settled:
         """Both ends of the interval, rounded; they are one where nothing is missing."""
@@ -107,7 +107,7 @@ class Parts:
     """high = RN(S) and low = RN(S − high), both float64."""
 
     format: Format = _FLOAT64
-    first_order: int = 3
+    bits: int = 106
 
     def settle(self, xp: Any, known: Known) -> Settled:
         """Certain where high is settled, and both ends of what is beyond it round to the same low."""

@@ -1,13 +1,10 @@
-"""The strided slice of one axis, and its adjoint, of which padding and convolutions are made; and an exchange."""
+"""The strided slice of one axis, and its adjoint, of which padding and the taps of a convolution are made."""
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import Any
 
 from arrconv._namespace import Array, device_of
-
-_FEW = 256
 
 
 def restrict(x: Array, axis: int, start: int, length: int, step: int = 1) -> Array:
@@ -33,15 +30,9 @@ def _zeros(xp: Any, like: Array, shape: tuple[int, ...]) -> Array:
     return xp.zeros(shape, dtype=like.dtype, device=device_of(like))
 
 
-def replaced(xp: Any, array: Array, places: Array, values: Array) -> Array:
-    """A flat array with `values` at increasing `places`; the array itself stays as it is."""
-    size, count = array.shape[0], places.shape[0]
-    if count <= _FEW:  # much faster than looking up every place
-        found = [int(places[number]) for number in range(count)]
-        kept = [array[a:b] for a, b in zip([0, *(at + 1 for at in found)], [*found, size], strict=True)]
-        changed = (values[number : number + 1] for number in range(count))
-        return xp.concat([kept[0], *chain.from_iterable(zip(changed, kept[1:], strict=True))])
-    numbers = xp.arange(size, dtype=places.dtype, device=device_of(array))
-    rank = xp.searchsorted(places, numbers)
-    is_changed = xp.take(places, xp.where(rank < count, rank, xp.zeros_like(rank))) == numbers
-    return xp.take(xp.concat([array, values]), xp.where(is_changed, size + rank, numbers))
+def filled(xp: Any, array: Array, gaps: Array, values: Array) -> Array:
+    """A flat array with `values`, in order, where `gaps` is true; the array itself stays as it is."""
+    if values.shape[0] == 0:
+        return array
+    rank = xp.cumulative_sum(xp.astype(gaps, xp.int64)) - 1
+    return xp.where(gaps, xp.take(values, xp.where(rank < 0, xp.zeros_like(rank), rank)), array)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from functools import reduce
-from itertools import pairwise
 from operator import add
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ from arrconv.expansion import grow, leading, rounded, two_sum
 from arrconv.functional.orders import Orders, RealSum
 from arrconv.functional.rowwise import settle_rows
 from arrconv.settling import Known, Nearest, Parts, Settled
-from arrconv.slicing import replaced
+from arrconv.slicing import filled
 
 if TYPE_CHECKING:
     from arrconv._namespace import Array
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from arrconv.functional.orders import Tail
     from arrconv.settling import Goal
 
-_LOOKS = (0, 1, 3, 7, 15, 31)  # the orders after which it is worth looking what is settled
+_MOST_UNSETTLED = 2.0**-4  # as a share of all elements, with which it may be worth looking
 _ROW_COST = 5000  # a product in a row takes about as long as so many in a contraction
 _FEW_PRODUCTS = 2**16  # so many products in rows take less time than another order does
 _MORE = 1 + 2.0**-40  # covers the roundings in a bound
@@ -84,41 +83,59 @@ def _in_range(xp: Any, array: Array, target: Format) -> Array:
 
 
 class Progress:
-    """The numbers found so far of every element of a sum, and the flat indices of those that are left to settle."""
+    """What was found of every element of a sum, and the flat indices of those that are left to settle."""
 
     def __init__(self, total: RealSum) -> None:
         self._xp = total.xp
+        self._found: list[Settled] = []
         self.left = total.elements
-        self.numbers: tuple[Array, ...] = ()
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing has been looked at yet."""
+        return not self._found
 
     def add(self, settled: Settled) -> None:
-        """Put in what was found of those that are left."""
-        if self.numbers:
-            pairs = zip(self.numbers, settled.numbers, strict=True)
-            self.numbers = tuple(replaced(self._xp, old, self.left, new) for old, new in pairs)
-        else:
-            self.numbers = settled.numbers
+        """Take in what was found of those that are left."""
+        self._found.append(settled)
         self.left = self._xp.take(self.left, self._xp.nonzero(~settled.certain)[0])
+
+    def numbers(self) -> tuple[Array, ...]:
+        """The numbers of all elements, once none is left."""
+        *earlier, last = self._found
+        numbers = last.numbers
+        for settled in reversed(earlier):
+            pairs = zip(settled.numbers, numbers, strict=True)
+            numbers = tuple(filled(self._xp, found, ~settled.certain, later) for found, later in pairs)
+        return numbers
 
 
 def settle(total: RealSum, goal: Goal) -> tuple[Array, ...]:
     """The numbers wanted of every element of a sum, flat, in float64."""
     orders, progress = Orders(total), Progress(total)
-    looks = [order for order in _LOOKS if order >= goal.first_order] if orders.add_bias() else []
-    for order, following in pairwise(looks):
-        orders.advance(order)
-        tail = orders.tail()
-        if order == goal.first_order and isinstance(goal, Nearest) and orders.is_moderate:
-            progress.add(_bracketed(orders, tail, goal.format))
-        # Until that costs less than another look, contractions for all elements, the rest is left to the rows.
-        few = total.size * orders.price(following) // _ROW_COST + _FEW_PRODUCTS // max(1, total.terms)
-        if progress.left.shape[0] > few or tail.sum is None or not progress.numbers:
-            progress.add(_looked_at(orders, tail, goal, progress.left))
-        if orders.is_final or progress.left.shape[0] <= few:
-            break
-    if not progress.numbers or progress.left.shape[0]:
+    if orders.add_bias() or total.size == 0:
+        _settle_by_orders(orders, goal, progress)
+    if progress.left.shape[0]:
         progress.add(settle_rows(total, goal, progress.left))
-    return progress.numbers
+    return progress.numbers()
+
+
+def _settle_by_orders(orders: Orders, goal: Goal, progress: Progress) -> None:
+    """Settle elements by more and more orders, until so few are left that they cost less one by one."""
+    orders.advance(0)
+    while True:
+        while not orders.is_final and orders.unsettled_share(goal.bits) > _MOST_UNSETTLED:
+            orders.advance(orders.order + 1)
+        tail, following = orders.tail(), 2 * orders.order + 1
+        if progress.is_new and isinstance(goal, Nearest) and orders.is_moderate:
+            progress.add(_bracketed(orders, tail, goal.format))
+        # Another look costs contractions of all elements.
+        few = (orders.price(following) * orders.work // _ROW_COST + _FEW_PRODUCTS) // max(1, orders.terms)
+        if progress.is_new or progress.left.shape[0] > few or tail.sum is None:
+            progress.add(_looked_at(orders, tail, goal, progress.left))
+        if progress.left.shape[0] <= few or orders.is_final:
+            return
+        orders.advance(following)
 
 
 def _bracketed(orders: Orders, tail: Tail, target: Format) -> Settled:
@@ -133,8 +150,6 @@ def _bracketed(orders: Orders, tail: Tail, target: Format) -> Settled:
     spread = tail.missing
     if count > 2 or tail.sum is not None:
         spread += count * 2.0**-52 * (count * 2.0**-52 * orders.largest + tail.largest)
-    if target.fraction_bits < 52 and (count > 1 or tail.sum is not None):
-        spread += 2.0**-52 * orders.largest
     spread *= _MORE
     found = []
     for some in _chunks(orders, digits[0].shape[0]):
@@ -143,12 +158,15 @@ def _bracketed(orders: Orders, tail: Tail, target: Format) -> Settled:
         for other in others:
             high, error = two_sum(high, other)
             lows.append(error)
-        if not lows:
+        if not lows and not spread:
             value = _to_format(xp, high + 0.0, target, orders.largest)  # −0 becomes 0
             found.append(Settled((value,), xp.ones_like(value, dtype=xp.bool)))
             continue
-        low = reduce(add, lows)
-        below, above = (_to_format(xp, high + end, target, orders.largest) for end in (low - spread, low + spread))
+        low = reduce(add, lows, 0.0)
+        reach = spread
+        if target.fraction_bits < 52:
+            reach += 2.0**-51 * float(xp.max(xp.abs(high))) if high.shape[0] else 0.0
+        below, above = (_to_format(xp, high + end, target, orders.largest) for end in (low - reach, low + reach))
         found.append(Settled((above,), (below == above) & (above != 0)))  # the sign of what rounds to 0 counts
     return Settled((xp.concat([some.numbers[0] for some in found]),), xp.concat([some.certain for some in found]))
 
@@ -191,10 +209,3 @@ def _chunks(orders: Orders, size: int) -> list[slice]:
     """Elements that are looked at together."""
     step = orders.chunk
     return [slice(start, start + step) for start in range(0, max(1, size), step)]
-
-
-def _put(xp: Any, numbers: tuple[Array, ...], places: Array, values: tuple[Array, ...]) -> tuple[Array, ...]:
-    """The numbers with others at some places, or at all of them."""
-    if not numbers:
-        return values
-    return tuple(replaced(xp, a, places, b) for a, b in zip(numbers, values, strict=True))

@@ -95,13 +95,17 @@ class Orders:
         digits: flat arrays whose sum, with the tail, is 2^−exponent times the sum; the bias is among them.
         exponent: by how much the operands had to be scaled to be of moderate size.
         is_moderate: whether none had to be.
+        order: the last order among the digits.
+        terms: the number of products of an element.
+        work: the number of products of all elements.
         largest: a bound of all digits and of any sum of some of them.
         is_complete: whether nothing is left to add.
     """
 
     def __init__(self, total: RealSum) -> None:
         xp = self.xp = total.xp
-        self._total, self._order = total, -1
+        self._total, self.order = total, -1
+        self.terms, self.work = total.terms, total.terms * total.size
         self._slices: list[list[Slices]] = []
         self.exponent, self._lost = 0, 0.0
         self.is_moderate = True
@@ -135,17 +139,17 @@ class Orders:
     def advance(self, order: int) -> None:
         """Add up all orders to this one, or as far as there are any."""
         xp, total = self.xp, self._total
-        while self._order < order and not self.is_final:
-            self._order += 1
+        while self.order < order and not self.is_final:
+            self.order += 1
             for slices in (slices for side in self._slices for slices in side):
                 slices.cut()
-            for start in range(0, self._order + 1, PAIRS):
-                numbers = range(start, min(start + PAIRS, self._order + 1))
+            for start in range(0, self.order + 1, PAIRS):
+                numbers = range(start, min(start + PAIRS, self.order + 1))
                 products = [
-                    total.contract(a.parts[number], b.parts[self._order - number])
+                    total.contract(a.parts[number], b.parts[self.order - number])
                     for number in numbers
                     for a, b in zip(*self._slices, strict=True)
-                    if number < len(a.parts) and self._order - number < len(b.parts)  # slices beyond are zero
+                    if number < len(a.parts) and self.order - number < len(b.parts)  # slices beyond are zero
                 ]
                 if products:
                     self.digits.append(reduce(add, products))
@@ -154,7 +158,7 @@ class Orders:
 
     def price(self, order: int) -> int:
         """How many contractions it takes to get to an order, with its tail."""
-        return sum(range(self._order + 2, order + 2)) + order + 2
+        return sum(range(self.order + 2, order + 2)) + order + 2
 
     @cached_property
     def idle(self) -> Array:
@@ -173,7 +177,7 @@ class Orders:
         if any(all(slices.is_zero for slices in side) for side in self._slices):
             return True
         longest = [max(len(slices.parts) for slices in side) for side in self._slices]
-        return all(slices.ends for side in self._slices for slices in side) and self._order >= sum(longest) - 2
+        return all(slices.ends for side in self._slices for slices in side) and self.order >= sum(longest) - 2
 
     @property
     def is_final(self) -> bool:
@@ -186,7 +190,7 @@ class Orders:
         With r(j) for what is left of an operand after j slices, x·w = Σ over s ≤ d of x_s·(w_0 + … + w_(d−s)) + tail,
         and tail = Σ over s ≤ d of x_s·r_w(d + 1 − s), plus r_x(d + 1)·w.
         """
-        count = self._order + 2
+        count = self.order + 2
         products = [
             self._total.contract(*pair)
             for a, b in zip(*self._slices, strict=True)
@@ -194,11 +198,31 @@ class Orders:
         ]
         if not products:
             return Tail(None, 0.0, self._lost)
+        return Tail(reduce(add, products), 2 * self._largest_tail, self._missing)
+
+    @property
+    def _largest_tail(self) -> float:
+        """A bound of the magnitudes in the tail."""
         first, second = (side[0] for side in self._slices)
-        terms = self._total.terms * count
-        largest = self._total.terms * math.fsum(first.most(s) * second.most(count - 1 - s) for s in range(count))
-        missing = (terms * 2.0**-53 * largest + terms * 2.0**-1074) * _MORE + self._lost
-        return Tail(reduce(add, products), 2 * largest, missing)
+        count = self.order + 2
+        return self._total.terms * math.fsum(first.most(s) * second.most(count - 1 - s) for s in range(count))
+
+    @property
+    def _missing(self) -> float:
+        """A bound of the error of the tail."""
+        terms = self._total.terms * (self.order + 2)
+        return (terms * 2.0**-53 * self._largest_tail + terms * 2.0**-1074) * _MORE + self._lost
+
+    def unsettled_share(self, bits: int) -> float:
+        """About which share of the elements a look would not settle, if so many bits of each decide.
+
+        The error is compared with a unit in the last place of an element of a 64th of the largest digit. It is a guess,
+        on which nothing rests but time.
+        """
+        if self._total.size == 0:
+            return 0.0
+        largest = max(float(self.xp.max(self.xp.abs(digit))) for digit in self.digits)
+        return self._missing / (largest * 2.0 ** (-bits - 6)) if largest else math.inf
 
 
 def _pairs_of_tail(a: Slices, b: Slices, count: int) -> Iterator[tuple[Array, Array]]:

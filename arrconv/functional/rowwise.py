@@ -20,7 +20,7 @@ from arrconv.kernels.limits import current_limits
 from arrconv.powers import exponents_of, powers_of_two, times_powers
 from arrconv.rows import Meetings, Rows
 from arrconv.settling import Known, Settled
-from arrconv.slicing import replaced
+from arrconv.slicing import filled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,7 +90,7 @@ def _settle(total: RealSum, goal: Goal, elements: Array, columns: int, levels: i
         better = _settle(total, goal, left, columns, _ALL_LEVELS)
     else:
         better = _in_integers(total, goal, left, columns)
-    return tuple(replaced(xp, *pair) for pair in ((a, places, b) for a, b in zip(numbers, better, strict=True)))
+    return tuple(filled(xp, a, ~settled.certain, b) for a, b in zip(numbers, better, strict=True))
 
 
 def _sums(total: RealSum, goal: Goal, elements: Array, columns: int, levels: int) -> RowSums:
