@@ -83,14 +83,9 @@ class Backend:
             result = self.xp.empty(real.shape, dtype=self.result)
             result.real, result.imag = real, imaginary
             return result
-        # The standard cannot put two parts together: 1j·∞ has a real part, which is NaN. Signs of zeros may be lost.
-        rotated = self.xp.where(self.xp.isfinite(imaginary), imaginary, self.xp.zeros_like(imaginary))
-        result = self.xp.astype(real, self.xp.complex128) + self.xp.astype(rotated, self.xp.complex128) * 1j
-        for value in (math.inf, -math.inf, math.nan):
-            found = self.xp.isnan(imaginary) if value != value else imaginary == value
-            upright = self.xp.asarray(complex(0, value), dtype=self.xp.complex128, device=self.device)
-            result = self.xp.where(found, result + upright, result)
-        return self.xp.astype(result, self.result, copy=False)
+        if self.library == "torch":
+            return self.xp.astype(self.xp.complex(real, imaginary), self.result, copy=False)
+        return self.xp.astype(_complex(self.xp, self.device, real, imaginary), self.result, copy=False)
 
     def widest(self) -> Backend:
         """The same library and device with float64 arrays, or complex128 where these are complex."""
@@ -103,6 +98,24 @@ class Backend:
             UnsupportedError: the library has no float64, or has it switched off.
         """
         return _backend(self.xp, self.device, "float64", None)
+
+
+def _complex(xp: Any, device: Any, real: Array, imaginary: Array) -> Array:
+    """The complex numbers with these parts, signs of zeros included, which the standard has no function for.
+
+    1j·∞ has a real part, NaN, and adding +0 to −0 gives +0. So only finite imaginary parts are multiplied, and what is
+    added to a real number has a real part of −0.
+    """
+    number = xp.astype(real, xp.complex128)
+    size = xp.abs(imaginary)
+    turned = xp.astype(xp.where(xp.isfinite(size), size, xp.zeros_like(size)), xp.complex128) * 1j  # (0, size)
+    upright = xp.where(imaginary > 0, -xp.conj(turned), -turned)  # (−0, imaginary)
+    for value in (math.inf, -math.inf, math.nan):
+        constant = xp.asarray(complex(-0.0, value), dtype=xp.complex128, device=device)
+        is_value = xp.isnan(imaginary) if math.isnan(value) else imaginary == value
+        upright = xp.where(is_value, constant, upright)
+    zero = xp.where(xp.signbit(imaginary), xp.conj(number), number)
+    return xp.where(imaginary == 0, zero, number + upright)
 
 
 def backend_of(**arrays: Array) -> Backend:

@@ -15,21 +15,26 @@ _LOWEST, _HIGHEST = -1074, 1023
 
 
 def times_power(array: Array, exponent: int) -> Array:
-    """array·2^exponent, rounded once at the most; by three factors, since 2^exponent itself may be out of range.
+    """array·2^exponent, −2200 … 2200, rounded once at the most; by three factors, since one may be out of range.
 
-    What is between the factors is no larger than what is given or what is returned, and has no more bits.
+    The last factor is the largest. So what was subnormal before it either is exact, or becomes zero; and no other is
+    larger than the result.
     """
     if exponent == 0:
         return array
-    for share in (exponent // 3, (exponent + 1) // 3, (exponent + 2) // 3):
+    last = min(max(exponent, -1022), 1023)
+    first = (exponent - last) // 2
+    for share in (first, exponent - last - first, last):
         array = array * math.ldexp(1.0, share)
     return array
 
 
 def times_powers(xp: Any, array: Array, exponents: Array) -> Array:
-    """array·2^exponents for an array of whole numbers, −3000 … 3000, in float64; rounded once at the most."""
-    for number in range(3):
-        array = array * powers_of_two(xp, xp.floor((exponents + number) / 3))
+    """The same for an array of whole numbers in float64."""
+    last = xp.clip(exponents, -1022, 1023)
+    first = xp.floor((exponents - last) / 2)
+    for share in (first, exponents - last - first, last):
+        array = array * powers_of_two(xp, share)
     return array
 
 
@@ -42,7 +47,7 @@ def unscaled(xp: Any, number: Array, exponents: Array | int) -> Array:
         if exponents == 0:
             return number
         exponents = xp.full_like(number, float(exponents))
-    overflows = xp.abs(number) >= powers_of_two(xp, 1024 - exponents)
+    overflows = (exponents > 0) & (xp.abs(number) >= powers_of_two(xp, 1024 - exponents))
     infinite = xp.where(number > 0, xp.full_like(number, math.inf), xp.full_like(number, -math.inf))
     return xp.where(
         overflows, infinite, times_powers(xp, xp.where(overflows, xp.zeros_like(number), number), exponents)

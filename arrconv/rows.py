@@ -69,6 +69,8 @@ class Rows:
         """The elements at these indices, (M, Q); 0 where one of them is below 0."""
         xp = self.xp
         *_, present = accumulate((index >= 0 for index in indices), lambda a, b: a & b)
+        if math.prod(array.shape) == 0:
+            return xp.zeros(present.shape, dtype=array.dtype, device=device_of(array))
         flat, *places = indices
         for place, size in zip(places, sizes, strict=True):
             flat = flat * size + place

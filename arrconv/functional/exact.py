@@ -208,4 +208,4 @@ def _looked_at(orders: Orders, tail: Tail, goal: Goal, places: Array) -> Settled
 def _chunks(orders: Orders, size: int) -> list[slice]:
     """Elements that are looked at together."""
     step = orders.chunk
-    return [slice(start, start + step) for start in range(0, max(1, size), step)]
+    return [slice(start, min(start + step, size)) for start in range(0, max(1, size), step)]

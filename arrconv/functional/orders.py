@@ -222,7 +222,7 @@ class Orders:
         if self._total.size == 0:
             return 0.0
         largest = max(float(self.xp.max(self.xp.abs(digit))) for digit in self.digits)
-        return self._missing / (largest * 2.0 ** (-bits - 6)) if largest else math.inf
+        return self._missing * 2.0 ** (bits + 6) / largest if largest else math.inf
 
 
 def _pairs_of_tail(a: Slices, b: Slices, count: int) -> Iterator[tuple[Array, Array]]:

@@ -72,7 +72,8 @@ def settle_rows(total: RealSum, goal: Goal, elements: Array) -> Settled:
     xp = total.xp
     room = max(1, current_limits().workspace // _BYTES)
     height = max(1, room // max(1, total.terms))
-    some = [elements[start : start + height] for start in range(0, elements.shape[0], height)]
+    count = elements.shape[0]
+    some = [elements[start : min(start + height, count)] for start in range(0, count, height)]
     found = [_settle(total, goal, rows, max(1, room // height), _FEW_LEVELS) for rows in some]
     return Settled(tuple(map(xp.concat, zip(*found, strict=True))), xp.ones_like(elements, dtype=xp.bool))
 
