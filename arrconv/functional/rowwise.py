@@ -145,6 +145,9 @@ def _factors(total: RealSum, elements: Array, columns: int) -> Iterator[Meetings
     for first, second in total.pairs:
         for start in range(0, rows.length, columns):
             yield rows.factors(first, second, start, min(start + columns, rows.length))
+    if rows.length == 0:  # nothing meets in any of them, so one product of zeros stands for all
+        zeros = total.xp.zeros((elements.shape[0], 1), dtype=total.xp.float64, device=device_of(elements))
+        yield Meetings(zeros, zeros)
     if total.bias is not None:
         bias = total.xp.expand_dims(total.of_channels(total.bias, elements), axis=1)
         yield Meetings(bias, total.xp.ones_like(bias))
