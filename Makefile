@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 EXTRAS ?= test,torch
+PYTEST_OPTIONS ?= -n auto --maxprocesses 4 --dist worksteal
 
 VENV := .venv
 PY := $(VENV)/bin/python

@@ -247,7 +247,7 @@ def part_intervals(rng: random.Random, least: int, count: int) -> Intervals:
             middle = high + rng.choice([-1, 1]) * (rng.randrange(2**53, 2**54) | 1) * 2**place
             middle += far * short(rng, place - rng.choice([1, 20, 60]))
         else:
-            middle = high + rng.choice([-1, 1]) * (2 * rng.randrange(0, 9) + 1 << least - 1)
+            middle = high + rng.choice([-1, 1]) * (2 * rng.randrange(2 ** rng.randrange(1, 54)) + 1 << least - 1)
             middle += far * short(rng, least - rng.choice([2, 50, 56, 90]))
         middles.append(middle)
         missing.append(short(rng, size - rng.choice([100, 108, 112, 120, 150, 170, 220])) * int(rng.random() < 0.8))

@@ -18,10 +18,12 @@ from rational import FORMATS, Case, bits, rounded_bits
 
 import arrconv
 from arrconv import Geometry
+from arrconv.bounds import FORMATS as BINARY
 from arrconv.functional import exact, rowwise
+from arrconv.functional.calls import call_of
 from arrconv.functional.orders import RealSum
 from arrconv.rows import Rows
-from arrconv.settling import Settled
+from arrconv.settling import Nearest, Parts, Settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -211,6 +213,23 @@ def test_rows_in_pieces_are_as_those_at_once(width: int, stages: Stages) -> None
         assert not rational.part_faults(cases[0], cases[0].parts())
 
 
+@pytest.mark.parametrize("kind", ["normal", "half-range", "subnormal", "cancelling", "ties", "powers", "longest"])
+def test_rows_alone_are_right(kind: str) -> None:
+    """Nothing is left to them that they could not do; the longest numbers of one sign fill all bits of their sums."""
+    rng, shapes = np.random.default_rng(14), [(7, 128), (128, 5)]
+    a, b = (reals(rng, shape, "float64", kind, at) for at, shape in enumerate(shapes))
+    if kind == "longest":
+        a, b = (np.full(shape, 2 - 2.0**-20) - rng.integers(0, 2000, shape) * 2.0**-52 for shape in shapes)
+    for case in matrix_products(a, b):
+        call: Any = call_of(case.member, case.arrays, case.options)
+        (total,) = call.real_sums()
+        settled = rowwise.settle_rows(total, Nearest(BINARY["float64"]), total.elements)
+        assert bool(settled.certain.all())
+        assert not rational.case_faults(case, [settled.numbers[0].reshape(call.shape)])
+        high, low = (part.reshape(call.shape) for part in rowwise.settle_rows(total, Parts(), total.elements).numbers)
+        assert not rational.part_faults(case, [(high, low)])
+
+
 def test_integers_only_where_bits_beyond_960_places_decide(stages: Stages) -> None:
     top, tiny = 2.0**500, 2.0**-500
     rows = {
@@ -235,6 +254,25 @@ def test_integers_only_where_bits_beyond_960_places_decide(stages: Stages) -> No
     assert set(stages.integers) >= {0, 1, 2}
     with arrconv.limits(workspace=256):  # products one at a time
         check(case)
+
+
+def test_what_rounds_to_zero_has_the_sign_of_the_sum() -> None:
+    """Also where all that the first look knows of the sum would round to zero, too."""
+    large, small = 2.0**-90, 2.0**-120
+    a = np.asarray([[large, large, small], [large, large, -small], [large * (1 + 2.0**-23)] * 3], "float32")
+    got = check(row_sums(a, np.asarray([[large, -large, small]] * 2 + [[large] * 3], "float32")))
+    assert not got.any()
+    assert np.signbit(got).tolist() == [[False, True, False]]
+
+
+def test_what_scaling_loses_is_not_lost(stages: Stages) -> None:
+    """Next to a number so large the others become zero once all are scaled."""
+    tiny = 3 * 2.0**-1074
+    a = np.asarray([[2.0**1000, 0.0], [tiny, 0.0], [0.0, -tiny], [0.0, 0.0], [2.0**1000, tiny]])
+    for case in dot_products(a, np.ones((5, 2))):
+        stages.clear()
+        check(case)
+        assert {1, 2} <= set(stages.rows)
 
 
 def test_a_bias_out_of_range_goes_to_rows_with_all_its_elements(stages: Stages) -> None:
