@@ -1,11 +1,12 @@
 """Unevaluated sums of float64 numbers: error-free transformations, element by element, and their one final rounding.
 
-An *expansion* is a list of arrays whose sum is meant, of which none overlaps another: for each element, the bits of
-the nonzero components do not meet, and they grow from the first to the last. Nothing here depends on more than IEEE
-754 addition and multiplication, rounded to nearest, ties to even, each by itself: no multiply and add may be fused.
+An *expansion* is a list of arrays whose sum is meant, of which none is adjacent to another: for each element, there is
+a zero bit between any two nonzero components, and they grow from the first to the last. Nothing here depends on more
+than IEEE 754 addition and multiplication, rounded to nearest, ties to even, each by itself: no multiply and add may be
+fused.
 
 Sources: J. R. Shewchuk, "Adaptive precision floating-point arithmetic and fast robust geometric predicates", Discrete
-Comput. Geom. 18, 1997, theorems 7, 10 and 18; S. M. Rump, P. Zimmermann, S. Boldo, G. Melquiond, "Computing
+Comput. Geom. 18, 1997, theorems 7 and 10; S. M. Rump, P. Zimmermann, S. Boldo, G. Melquiond, "Computing
 predecessor and successor in rounding to nearest", BIT 49, 2009, section 3 (the unit in the first place).
 """
 
@@ -57,7 +58,7 @@ def grow(expansion: list[Array], number: Array) -> list[Array]:
 
 
 def leading(xp: Any, expansion: list[Array]) -> Leading:
-    """The leading parts of an expansion's sum.
+    """The leading parts of the sum of an expansion that `grow` made.
 
     From the largest component down, each of a cascade of sums keeps what the one above it could not hold. All but the
     last are without error, and of the last only the sign is used.

@@ -136,7 +136,7 @@ def _meetings_of_inputs(xp: Any, axis: Axis, mode: str, inputs: Array) -> Meetin
     positions = xp.take(xp.asarray(table, dtype=inputs.dtype, device=device), inputs, axis=0)  # (M, F)
     taps = xp.arange(axis.kernel_size, dtype=inputs.dtype, device=device)
     steps = xp.expand_dims(positions, axis=2) - axis.dilation * taps  # (M, F, K): stride times the output
-    meets = (xp.expand_dims(positions, axis=2) >= 0) & (steps >= 0) & (steps % axis.stride == 0)
+    meets = (steps >= 0) & (steps % axis.stride == 0)
     meets = meets & (steps // axis.stride < axis.output_size)
     taps, none = xp.broadcast_to(taps, steps.shape), -xp.ones_like(steps)
     flat = (inputs.shape[0], most * axis.kernel_size)

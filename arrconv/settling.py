@@ -38,10 +38,11 @@ class Known:
     def approximately(cls, leading: Leading, tail: Array, missing: Array, smallest: float) -> Known:
         """What is known once an approximation of what the leading parts lack is added to them, rounded."""
         correction = leading.rest + tail
+        error = 2.0**-52 * (abs(leading.rest) + abs(tail))  # `rest` is rounded itself
         low, rest = two_sum(leading.low, correction)
         high, low = two_sum(leading.high, low)
         low, rest = two_sum(low, rest)
-        return cls(Leading(high, low, rest), (missing + 2.0**-52 * abs(correction)) * _MORE, smallest)
+        return cls(Leading(high, low, rest), (missing + error) * _MORE, smallest)
 
 
 @dataclass(frozen=True, slots=True)
