@@ -312,7 +312,7 @@ def test_an_approximation_keeps_the_sum_in_its_interval() -> None:
         total = a + b + c + d
         off = abs(total - sum(parts))
         assert off + width <= wider  # so each sum that was possible is in the new interval
-        assert wider <= (width + abs(c + d) // 2**51) * (1 + Fraction(1, 2**30)) + 1  # and not much else
+        assert wider <= (width + (abs(c) + abs(d)) // 2**51) * (1 + Fraction(1, 2**30)) + 1  # and not much else
         inexact += off > 0
     assert inexact > 100
 
