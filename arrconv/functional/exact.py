@@ -75,7 +75,7 @@ def _with_infinities(total: RealSum, goal: Goal) -> tuple[Array, ...]:
 
 def _in_range(xp: Any, array: Array, target: Format) -> Array:
     """Numbers with the precision of a format, beyond its largest one replaced by infinity."""
-    if not bool(xp.any(xp.abs(array) > target.largest)):
+    if target.fraction_bits == 52 or not bool(xp.any(xp.abs(array) > target.largest)):
         return array
     for sign in (1, -1):
         array = xp.where(sign * array > target.largest, xp.full_like(array, sign * math.inf), array)
@@ -83,22 +83,29 @@ def _in_range(xp: Any, array: Array, target: Format) -> Array:
 
 
 class Progress:
-    """What was found of every element of a sum, and the flat indices of those that are left to settle."""
+    """What was found of every element of a sum, and which are left to settle."""
 
     def __init__(self, total: RealSum) -> None:
-        self._xp = total.xp
+        self._total = total
         self._found: list[Settled] = []
-        self.left = total.elements
+        self._left: Array | None = None
 
     @property
     def is_new(self) -> bool:
         """Whether nothing has been looked at yet."""
         return not self._found
 
+    @property
+    def left(self) -> Array:
+        """The flat indices of what is left: at first, of everything."""
+        return self._total.elements if self._left is None else self._left
+
     def add(self, settled: Settled) -> None:
         """Take in what was found of those that are left."""
+        xp = self._total.xp
+        (places,) = xp.nonzero(~settled.certain)
+        self._left = places if self._left is None else xp.take(self._left, places)
         self._found.append(settled)
-        self.left = self._xp.take(self.left, self._xp.nonzero(~settled.certain)[0])
 
     def numbers(self) -> tuple[Array, ...]:
         """The numbers of all elements, once none is left."""
@@ -106,7 +113,7 @@ class Progress:
         numbers = last.numbers
         for settled in reversed(earlier):
             pairs = zip(settled.numbers, numbers, strict=True)
-            numbers = tuple(filled(self._xp, found, ~settled.certain, later) for found, later in pairs)
+            numbers = tuple(filled(self._total.xp, found, ~settled.certain, later) for found, later in pairs)
         return numbers
 
 

@@ -114,7 +114,9 @@ class Orders:
             shift = top if abs(top) > _MODERATE else 0
             self.is_moderate &= shift == 0
             moderate = [times_power(array, -shift) for array in arrays]
-            if not all(bool(xp.all(times_power(b, shift) == a)) for a, b in zip(arrays, moderate, strict=True)):
+            if shift and not all(
+                bool(xp.all(times_power(b, shift) == a)) for a, b in zip(arrays, moderate, strict=True)
+            ):
                 self._lost = total.terms * 2.0**-960  # what became subnormal was rounded, times less than 2^101
             self.exponent += shift
             self._slices.append([Slices(xp, array, top - shift, bits_of_slices(total.terms)) for array in moderate])
