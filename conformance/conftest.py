@@ -2,7 +2,20 @@
 
 from importlib.util import find_spec
 
-_LIBRARIES = {"cupy": "cupy", "strict": "array_api_strict", "torch": "torch"}
+_LIBRARIES = {
+    "_onnx_model": "onnx",
+    "cupy": "cupy",
+    "jax": "jax",
+    "mlx": "mlx",
+    "onnx_reference": "onnx",
+    "onnxruntime": "onnxruntime",
+    "openvino": "openvino",
+    "scipy": "scipy",
+    "strict": "array_api_strict",
+    "tensorflow": "tensorflow",
+    "tinygrad": "tinygrad",
+    "torch": "torch",
+}
 
 collect_ignore = [
     f"arrconv_conformance/adapters/{adapter}.py"
