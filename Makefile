@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 EXTRAS ?= test,torch
-PYTEST_OPTIONS ?= -n auto --maxprocesses 4 --dist worksteal
+PYTEST_OPTIONS ?= -n auto --maxprocesses 4 --dist loadgroup
 
 VENV := .venv
 PY := $(VENV)/bin/python

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path  # noqa: TC003 - typer reads the annotations when it runs
 from typing import Annotated
 
@@ -11,13 +10,6 @@ import typer
 import arrconv
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-
-
-class Cases(StrEnum):
-    """Which cases to ask."""
-
-    quick = "quick"
-    full = "full"
 
 
 def _version(wanted: bool) -> None:
@@ -38,25 +30,120 @@ def _main(
 @app.command()
 def conform(
     names: Annotated[
-        list[str],
-        typer.Argument(metavar="NAME…", help="numpy, array-api-strict, cupy, torch, or an adapter's .py file."),
-    ],
+        list[str] | None,
+        typer.Argument(metavar="[NAME]…", help="Frameworks known by name, or path/to/adapter.py[:object]."),
+    ] = None,
+    adapter: Annotated[list[str] | None, typer.Option(metavar="FILE[:OBJECT]", help="The same as a name.")] = None,
+    program: Annotated[
+        list[str] | None, typer.Option("--exec", metavar="CMD", help="A program that speaks the line protocol.")
+    ] = None,
     if_present: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Judge this one too, where it can be run.")
     ] = None,
-    cases: Annotated[Cases, typer.Option(help="The catalogue, or random cases as well.")] = Cases.quick,
+    cases: Annotated[str, typer.Option(metavar="quick|full|N", help="Which cases; N random geometries.")] = "quick",
+    seed: Annotated[int | None, typer.Option(help="The seed of N random geometries.")] = None,
     case: Annotated[
         str | None, typer.Option(metavar="TEXT", help="One case alone, such as 'n=2 c=4 o=6 x=9 k=3 member=conv'.")
     ] = None,
-    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the results to this file.")] = None,
+    stop_first: Annotated[bool, typer.Option("--stop-first", help="Stop at the first unexplained deviation.")] = False,
+    repeats: Annotated[bool, typer.Option("--repeats", help="Make each call twice; count where bits differ.")] = False,
+    limit: Annotated[float | None, typer.Option(metavar="SECONDS", help="How long one case may take.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="How many processes of a framework work at a time.")] = None,
+    dask: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Spread the work over this Dask cluster.")] = None,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a summary to this file.")] = None,
+    jsonl: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write every check to this file, a line each.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page to this file.")] = None,
 ) -> None:
     """Judge the convolutions of frameworks.
 
-    Exit status: 0 when nothing deviates, 1 when something does, 2 when the run could not be made.
+    Exit status: 0 when nothing deviates, 1 when something does, 2 when the run could not be made or not be finished,
+    130 when it was interrupted.
     """
+    from arrconv_conformance.command import Options
     from arrconv_conformance.command import conform as judge
 
-    raise typer.Exit(judge(names, if_present=if_present or (), cases=cases, only=case, json_file=json))
+    given = {"seed": seed, "limit": limit, "jobs": jobs}
+    options = Options(
+        cases=cases,
+        only=case,
+        stop_first=stop_first,
+        repeats=repeats,
+        dask=dask,
+        json=json,
+        jsonl=jsonl,
+        html=html,
+        **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
+    )
+    asked = [*(names or ()), *(adapter or ()), *(f"exec:{command}" for command in program or ())]
+    raise typer.Exit(judge(asked, options, if_present=if_present or ()))
+
+
+vectors = typer.Typer(no_args_is_help=True, help="Exact results as files, for systems that no adapter reaches.")
+app.add_typer(vectors, name="vectors")
+
+
+@vectors.command("export")
+def export_vectors(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is new or empty.")],
+    cases: Annotated[str, typer.Option(metavar="quick|full|N", help="Which cases; N random geometries.")] = "quick",
+    seed: Annotated[int | None, typer.Option(help="The seed of N random geometries.")] = None,
+    case: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="One case alone, such as 'n=2 c=4 o=6 x=9 k=3 member=conv'.")
+    ] = None,
+    onnx: Annotated[
+        bool | None, typer.Option("--onnx/--no-onnx", help="Also the directories of ONNX's test runners.")
+    ] = None,
+) -> None:
+    """Write operands and exact results into a folder, to be answered by any system.
+
+    Exit status: 0 when they are written, 2 when they are not.
+    """
+    from arrconv_conformance.vectors_command import Options, export
+
+    given = {} if seed is None else {"seed": seed}
+    raise typer.Exit(export(folder, Options(cases=cases, only=case, onnx=onnx, **given)))
+
+
+@vectors.command("check")
+def check_vectors(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that was exported.")],
+    answers: Annotated[
+        Path | None,
+        typer.Argument(metavar="ANSWERS", help="A folder of NAME.npy, or an .npz file; else DIR/answers[.npz]."),
+    ] = None,
+    claim: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Arithmetic claimed: tf32, narrow-sums, wraps.")
+    ] = None,
+    partial: Annotated[bool, typer.Option("--partial", help="Answers may be missing.")] = False,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write every verdict to this file.")] = None,
+) -> None:
+    """Judge answers to test vectors by what is stored with them.
+
+    Exit status: 0 when all agree, 1 when one does not, 2 when they could not be judged.
+    """
+    from arrconv_conformance.vectors_command import check
+
+    raise typer.Exit(check(folder, answers, claims=claim or (), partial=partial, json_file=json))
+
+
+@app.command()
+def fingerprint(
+    name: Annotated[str, typer.Argument(help="A framework known by name, path/to/adapter.py, or exec:CMD.")],
+    dtype: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only this dtype; may be given several times.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the findings to this file.")] = None,
+    limit: Annotated[float, typer.Option(metavar="SECONDS", help="How long a function in a dtype may take.")] = 120.0,
+) -> None:
+    """Find which arithmetic a framework really uses, through its convolutions alone.
+
+    Exit status: 0 when it is the one claimed, 1 when it differs, 2 when it could not be found.
+    """
+    from arrconv_conformance.fingerprint.command import take
+
+    raise typer.Exit(take(name, dtype or (), json, limit))
 
 
 def main() -> None:

@@ -22,3 +22,6 @@ collect_ignore = [
     for adapter, library in _LIBRARIES.items()
     if find_spec(library) is None
 ]
+
+if find_spec("onnx") is None:
+    collect_ignore.append("arrconv_conformance/onnx_vectors.py")

@@ -1,9 +1,13 @@
 """Expectations: what a framework is known to refuse or to get wrong, each with the reason, in TOML files.
 
-[[refuses]]                # it raises; or [[deviates]]: its result is wrong
+[[refuses]]                # it raises; or [[deviates]]: its result is wrong; or [[crashes]], [[hangs]]
 message = "regular expression found in what it says"
 members = ["conv"]         # optional: for these members alone
-case = "k=1 dtype=float64" # optional: for cases that have all of these tokens
+case = "k=1 dtype=float\\d+" # optional: for cases with a token for each of these regular expressions
+features = ["depthwise"]   # optional: for cases that have all of these features
+versions = "^PyTorch 2\\.1"  # optional: regular expression found in the version of the framework
+cases = "full"             # optional: it takes more than the quick cases to see it
+processor = "some"         # optional: it is seen on some processors alone, so that not to see it is no failure
 reason = "why"             # told to the user, and different for every entry
 link = "https://…"         # optional
 """
@@ -16,14 +20,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arrconv_conformance.cases import MEMBERS
+from arrconv_conformance.features import FEATURES, features_of
+from arrconv_conformance.members import MEMBERS
 
 if TYPE_CHECKING:
     from arrconv_conformance.cases import Case
+    from arrconv_conformance.judge import Verdict
 
 _PACKAGE = Path(__file__).parent
 _FOLDERS = (_PACKAGE / "expectations", _PACKAGE.parent / "expectations")  # in a wheel; beside the package in a checkout
-_KEYS = {"message", "members", "case", "reason", "link"}
+_KEYS = {"message", "members", "case", "features", "versions", "cases", "processor", "reason", "link"}
+OUTCOMES = ("refuses", "deviates", "crashes", "hangs")
 
 
 class ExpectationsError(ValueError):
@@ -39,27 +46,34 @@ class Expectation:
     reason: str
     members: tuple[str, ...] | None = None
     case: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    versions: str = ""
+    needs_full: bool = False
+    depends_on_processor: bool = False
     link: str | None = None
 
-    def explains(self, outcome: str, message: str, case: Case) -> bool:
-        """Whether this is the reason for an outcome."""
+    def explains(self, verdict: Verdict, case: Case) -> bool:
+        """Whether this is the reason for a verdict."""
+        tokens = str(case).split()
         return (
-            outcome == self.outcome
+            verdict.outcome == self.outcome
             and (self.members is None or case.member in self.members)
-            and set(self.case) <= set(str(case).split())
-            and re.search(self.message, message) is not None
+            and all(any(re.fullmatch(wanted, token) for token in tokens) for wanted in self.case)
+            and set(self.features) <= set(features_of(case))
+            and re.search(self.message, verdict.message) is not None
         )
 
 
-def expectations_for(name: str) -> list[Expectation]:
-    """What is known of a framework; empty where nothing is.
+def expectations_for(name: str, version: str = "") -> list[Expectation]:
+    """What is known of a version of a framework; empty where nothing is.
 
     Raises:
         ExpectationsError: the file is no TOML, or has an entry that could never explain anything or says not enough.
     """
     for folder in _FOLDERS:
         if (path := folder / f"{name}.toml").is_file():
-            return parse(path.read_text(encoding="utf-8"), str(path))
+            known = parse(path.read_text(encoding="utf-8"), str(path))
+            return [expectation for expectation in known if re.search(expectation.versions, version)]
     return []
 
 
@@ -75,8 +89,9 @@ def parse(text: str, source: str) -> list[Expectation]:
         raise ExpectationsError(f"{source}: {error}") from error
     found: dict[str, Expectation] = {}
     for outcome, entries in table.items():
-        if outcome not in ("refuses", "deviates") or not isinstance(entries, list):
-            raise ExpectationsError(f"{source}: [[{outcome}]] is neither [[refuses]] nor [[deviates]]")
+        if outcome not in OUTCOMES or not isinstance(entries, list):
+            known = ", ".join(f"[[{name}]]" for name in OUTCOMES)
+            raise ExpectationsError(f"{source}: [[{outcome}]] is none of {known}")
         for entry in entries:
             expectation = _expectation(outcome, entry, source)
             if expectation.reason in found:  # runs count by reason
@@ -85,25 +100,39 @@ def parse(text: str, source: str) -> list[Expectation]:
     return list(found.values())
 
 
-def _expectation(outcome: str, entry: dict[str, Any], source: str) -> Expectation:
+def _expectation(outcome: str, entry: Any, source: str) -> Expectation:
+    if not isinstance(entry, dict):
+        raise ExpectationsError(f"{source}: an entry of [[{outcome}]] is {entry!r}, and must be a table")
     if unknown := set(entry) - _KEYS:
         raise ExpectationsError(f"{source}: an entry has the unknown key {', '.join(sorted(unknown))}")
     if not entry.get("reason") or not entry.get("message"):
         raise ExpectationsError(f"{source}: every entry needs a message and a reason, but one is {entry}")
+    for key in _KEYS - {"members", "features"}:
+        if not isinstance(entry.get(key, ""), str):
+            raise ExpectationsError(f"{source}: {key} must be a text, but got {entry[key]!r}")
+    for key, known in (("members", list(MEMBERS)), ("features", list(FEATURES))):
+        some = entry.get(key)
+        if some is not None and not (isinstance(some, list) and some and all(one in known for one in some)):
+            raise ExpectationsError(f"{source}: {key} must be a list of some of {', '.join(known)}, but got {some!r}")
+    if entry.get("cases", "quick") not in ("quick", "full"):
+        raise ExpectationsError(f"{source}: cases must be 'quick' or 'full', but got {entry['cases']!r}")
+    if entry.get("processor", "some") != "some":
+        raise ExpectationsError(f"{source}: processor must be 'some', but got {entry['processor']!r}")
+    for pattern in (entry["message"], entry.get("versions", ""), *entry.get("case", "").split()):
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ExpectationsError(f"{source}: {pattern!r} is no regular expression: {error}") from error
     members = entry.get("members")
-    if members is not None and (not isinstance(members, list) or not members or set(members) - set(MEMBERS)):
-        raise ExpectationsError(
-            f"{source}: members must be a list of some of {', '.join(MEMBERS)}, but got {members!r}"
-        )
-    try:
-        re.compile(entry["message"])
-    except re.error as error:
-        raise ExpectationsError(f"{source}: {entry['message']!r} is no regular expression: {error}") from error
     return Expectation(
         outcome,
         entry["message"],
         entry["reason"],
         None if members is None else tuple(members),
         tuple(entry.get("case", "").split()),
+        tuple(entry.get("features", ())),
+        entry.get("versions", ""),
+        entry.get("cases") == "full",
+        entry.get("processor") == "some",
         entry.get("link"),
     )

@@ -1,4 +1,4 @@
-"""What came of a run, for people and for programs."""
+"""What came of a run, for people at a terminal and as JSON."""
 
 from __future__ import annotations
 
@@ -10,52 +10,70 @@ from rich.table import Table
 from rich.text import Text
 
 import arrconv
-from arrconv_conformance.cases import DTYPES, MEMBERS
+from arrconv_conformance.data import DTYPES, INTEGERS
+from arrconv_conformance.members import MEMBERS
 
 if TYPE_CHECKING:
-    from arrconv_conformance.runner import Run, Tally
+    from arrconv_conformance.cases import Case
+    from arrconv_conformance.grouping import Groups
+    from arrconv_conformance.judge import Verdict
+    from arrconv_conformance.record import Run, Tally
 
 
-def table(runs: list[Run]) -> Table:
-    """A row for each framework and member, a column for each dtype."""
-    result = Table(title="Convolution conformance", title_justify="left")
-    result.add_column("framework")
-    result.add_column("member")
-    for dtype in DTYPES:
-        result.add_column(dtype)
-    for run in runs:
-        for number, member in enumerate(MEMBERS):
-            cells = [_cell(run.tallies.get((member, dtype))) for dtype in DTYPES]
-            name = Text(f"{run.name}\n{run.version}") if number == 0 else Text("")
-            result.add_row(name, member, *cells, end_section=number == len(MEMBERS) - 1)
-    result.caption = (
-        "passed / judged; the largest rounding error as a share of its bound; "
-        "explained: known and listed in conformance/expectations; n/a: not offered by the framework"
-    )
+def table(run: Run) -> Table:
+    """A row for each member: how its checks ended, and how large errors were in each dtype that was judged."""
+    result = Table(title=Text(f"{run.name}: {run.version}", style="table.title"), title_justify="left")
+    for column in ("member", "passed", "explained", "FAILED", "not offered"):
+        result.add_column(column, justify="left" if column == "member" else "right")
+    dtypes = [
+        dtype
+        for dtype in DTYPES
+        if any(key[1] == dtype and tally.judged and dtype not in INTEGERS for key, tally in run.members.items())
+    ]
+    for dtype in dtypes:
+        result.add_column(dtype, justify="right")
+    for member in MEMBERS:
+        tallies = [tally for key, tally in run.members.items() if key[0] == member]
+        if tallies:
+            result.add_row(member, *_counts(tallies), *(_ratio(run.members.get((member, dtype))) for dtype in dtypes))
+    result.caption = "for each dtype the largest rounding error as a share of its bound"
     result.caption_justify = "left"
     return result
 
 
-def _cell(tally: Tally | None) -> Text:
-    if tally is None:
-        return Text("")
-    words = [f"{tally.agrees}/{tally.judged}", f"{tally.ratio:.2f}"]
-    words += [f"{tally.explained} explained"] if tally.explained else []
-    words += [f"{tally.unsupported} n/a"] if tally.unsupported else []
-    words += [f"{tally.failed} FAILED"] if tally.failed else []
-    return Text("  ".join(words), style="red" if tally.failed else "yellow" if tally.explained else "green")
+def _counts(tallies: list[Tally]) -> list[Text]:
+    agrees, explained, failed, unsupported = (
+        sum(getattr(tally, name) for tally in tallies) for name in ("agrees", "explained", "failed", "unsupported")
+    )
+    return [
+        Text(str(agrees), style="green" if agrees else ""),
+        Text(str(explained or ""), style="yellow"),
+        Text(str(failed or ""), style="red"),
+        Text(str(unsupported or ""), style="dim"),
+    ]
 
 
-def lines(run: Run) -> list[str]:
-    """One line for each failure with the command that runs it again, and for each reason that explained something."""
-    found = [f"{run.name}: {count} explained: {reason}" for reason, count in sorted(run.explained.items())]
-    for failure in run.failures:
-        found += [f"{run.name} {failure.outcome}: {failure.message}", f"    {failure.command}"]
-    return found
+def _ratio(tally: Tally | None) -> Text:
+    return Text("" if tally is None or not tally.judged else f"{tally.ratio:.2f}")
 
 
-def as_json(runs: list[Run]) -> dict[str, Any]:
-    """The same as data: versions, machine, counts, failures and explanations."""
+def explanations(run: Run) -> list[str]:
+    """One line for each reason that explained something."""
+    return [f"{run.name}: {count} explained: {reason}" for reason, count in sorted(run.explained.items())]
+
+
+def check_line(run: Run, case: Case, verdict: Verdict, reason: str | None) -> dict[str, Any]:
+    """One check as data, for JSON Lines."""
+    return {"framework": run.name, "case": str(case), **asdict(verdict), "explained": reason}
+
+
+def as_json(runs: list[Run], groups: dict[str, Groups]) -> dict[str, Any]:
+    """A summary as data: versions, machine, counts, failures by cause, and explanations.
+
+    Args:
+        runs: the runs.
+        groups: the failures of each, by the name under which it was asked for.
+    """
     return {
         "arrconv": arrconv.__version__,
         "python": platform.python_version(),
@@ -66,13 +84,16 @@ def as_json(runs: list[Run]) -> dict[str, Any]:
                 "name": run.name,
                 "version": run.version,
                 "checks": run.checks,
-                "results": [
-                    {"member": member, "dtype": dtype, **asdict(tally)}
-                    for (member, dtype), tally in run.tallies.items()
-                ],
-                "failures": [asdict(failure) for failure in run.failures],
+                "results": _tallies(run.members, "dtype"),
+                "features": _tallies(run.features, "feature"),
+                "failures": [group.as_json() for group in groups[run.asked].groups],
+                "not reduced": groups[run.asked].more,
                 "explained": dict(run.explained),
             }
             for run in runs
         ],
     }
+
+
+def _tallies(tallies: dict[tuple[str, str], Tally], column: str) -> list[dict[str, Any]]:
+    return [{"member": member, column: name, **asdict(tally)} for (member, name), tally in tallies.items()]

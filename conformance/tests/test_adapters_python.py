@@ -15,6 +15,7 @@ import numpy as np
 import oracle
 import pytest
 from arrconv_conformance import Unsupported
+from arrconv_conformance.layouts import laid_out
 
 LIBRARIES = {"jax": "jax", "tensorflow": "tensorflow", "mlx": "mlx.core", "scipy": "scipy"}
 DIFFERENTIABLE = ("jax", "tensorflow", "mlx")
@@ -287,22 +288,18 @@ def test_the_names_of_a_transposed_convolution_mean_the_strided_size(adapter: An
 
 
 LACKS = {
-    "jax": [((3, 8), (4, 3, 2), {})],
     "tensorflow": [
-        ((3, 8), (4, 3, 2), {}),
         ((2, 3), (4, 3), {}),
         ((2, 3, 8), (4, 3, 2), {"padding": ((-1, 0),)}),
         ((2, 3, 8), (4, 3, 2), {"padding_mode": "circular"}),
         ((2, 3, 8), (4, 3, 2), {"padding_mode": "replicate"}),
     ],
     "mlx": [
-        ((3, 8), (4, 3, 2), {}),
         ((2, 3), (4, 3), {}),
         ((2, 3, 4, 3, 5, 2), (4, 3, 1, 2, 1, 2), {}),
         ((2, 3, 8), (4, 3, 2), {"padding_mode": "circular"}),
     ],
     "scipy": [
-        ((3, 8), (4, 3, 2), {}),
         ((2, 3, 8), (4, 3, 2), {"stride": (2,)}),
         ((2, 3, 8), (4, 3, 2), {"dilation": (2,)}),
         ((2, 4, 8), (4, 2, 2), {"groups": 2}),
@@ -312,7 +309,7 @@ LACKS = {
 }
 
 
-@everywhere
+@pytest.mark.parametrize("adapter", LACKS, indirect=True)
 def test_what_a_framework_lacks_is_unsupported(adapter: Any) -> None:
     for x_shape, w_shape, changes in LACKS[adapter.name]:
         with pytest.raises(Unsupported):
@@ -326,14 +323,50 @@ def test_tensorflow_has_amounts_of_transposed_padding_in_two_dimensions_alone(ad
         adapter.conv_transpose(integers((2, 4, 5), 1), integers((4, 3, 3), 2), None, **given)
 
 
-@pytest.mark.parametrize("adapter", ["mlx"], indirect=True)
-def test_mlx_is_not_asked_for_what_ends_the_process(adapter: Any) -> None:
-    for x_shape, w_shape in (((2, 0, 5), (4, 0, 3)), ((2, 3, 5), (0, 3, 3))):
-        with pytest.raises(RuntimeError, match="a weight without elements"):
-            adapter.conv(integers(x_shape, 1), integers(w_shape, 2), None, **options(1))
-    empty, w = integers((0, 4, 5), 1), integers((2, 2, 3), 2)
-    with pytest.raises(RuntimeError, match="of arrays without elements"):
-        adapter.conv_backward(empty, w, integers((0, 2, 3), 3), needs=("weight",), **options(1, groups=2))
+@pytest.mark.parametrize("adapter", ["tensorflow"], indirect=True)
+def test_tensorflow_is_not_told_groups_that_the_filters_do_not_say(adapter: Any) -> None:
+    with pytest.raises(Unsupported, match="not told the number of groups"):
+        adapter.conv(integers((2, 3, 8), 1), integers((4, 3, 2), 2), None, **options(1, groups=5))
+
+
+@with_gradients
+def test_integers_have_no_gradients(adapter: Any) -> None:
+    x, w, gy = (integers(shape, seed, "int32") for seed, shape in enumerate(((2, 3, 8), (4, 3, 2), (2, 4, 7))))
+    with pytest.raises(Unsupported):
+        adapter.conv_backward(x, w, gy, needs=("input",), **options(1))
+
+
+@pytest.mark.parametrize(
+    ("adapter", "dtypes"),
+    [("jax", ("int8", "uint8", "int16", "int32", "int64")), ("tensorflow", ("int32",)), ("scipy", ("int16", "uint8"))],
+    indirect=["adapter"],
+)
+def test_integers_come_back_as_such(adapter: Any, dtypes: tuple[str, ...]) -> None:
+    for dtype in dtypes:
+        x, w = (
+            abs(integers(shape, seed, "int64")).astype(dtype) for seed, shape in ((1, (2, 1, 4, 5)), (2, (3, 1, 2, 2)))
+        )
+        same(adapter.conv(x, w, None, **options(2)), oracle.conv(x, w, None, **options(2)), dtype)
+        assert adapter.claims[dtype] == "wraps"
+
+
+@pytest.mark.parametrize("adapter", ["tensorflow", "mlx"], indirect=True)
+def test_a_dtype_that_a_framework_lacks_is_unsupported(adapter: Any) -> None:
+    for dtype in ("complex64", "int8"):
+        with pytest.raises(Unsupported):
+            adapter.conv(integers((2, 3, 8), 1, dtype), integers((4, 3, 2), 2, dtype), None, **options(1))
+
+
+@everywhere
+@pytest.mark.parametrize("layout", ["last", "fortran", "strided", "offset", "readonly", "reversed"])
+def test_every_layout_has_the_same_values(adapter: Any, layout: str) -> None:
+    x, w = integers((2, 3, 6, 5), 1), integers((4, 3, 2, 3), 2)
+    views = laid_out(x, layout), laid_out(w, layout)
+    if adapter.name == "mlx" and layout == "reversed":
+        with pytest.raises(Unsupported, match="negative strides"):
+            adapter.conv(*views, None, **options(2))
+    else:
+        same(adapter.conv(*views, None, **options(2)), oracle.conv(x, w, None, **options(2)))
 
 
 @pytest.mark.parametrize("adapter", ["scipy"], indirect=True)

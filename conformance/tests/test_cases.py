@@ -1,250 +1,130 @@
-"""The catalogue holds what it claims to hunt, and case strings mean what they say."""
+"""Case strings mean what they say, and say what they mean."""
 
 from __future__ import annotations
 
-import math
-from functools import cache
-from importlib.resources import files
-from itertools import combinations
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from itertools import product
+from typing import Any
 
 import pytest
-from arrconv_conformance import Case, catalogue, generated
-from arrconv_conformance.cases import DATA_SETS, DTYPES, MEMBERS
-from arrconv_conformance.question import is_applicable
+from arrconv_conformance import Case, catalogue
+from arrconv_conformance.cases import BEFORE, NAMED_PADDINGS
+from arrconv_conformance.data import DATA_SETS, DTYPES
+from arrconv_conformance.generate import generated
+from arrconv_conformance.layouts import LAYOUTS
+from arrconv_conformance.members import MEMBERS
+from arrconv_conformance.wrong import WRONG
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from arrconv import Axis, Geometry, ShapeError, SpecError
+from arrconv import ShapeError, SpecError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-
-@cache
-def sections(file: str) -> dict[str, list[Geometry]]:
-    """The geometries of one file of the catalogue under the comment that precedes them."""
-    found: dict[str, list[Geometry]] = {}
-    heading = ""
-    for line in files("arrconv_conformance.cases").joinpath(f"{file}.txt").read_text(encoding="utf-8").splitlines():
-        if line.startswith("#"):
-            heading = line.removeprefix("#").strip()
-        elif line.strip():
-            found.setdefault(heading, []).append(Case.parse(line).geometry)
-    return found
+SMALL = "n=2 c=4 o=6 x=9 k=3"
+LARGE = "n=2 c=4 o=6 g=2 x=9,7 k=3,2 s=2,1 p=1:0,2 d=1,2"
+GEOMETRIES = [case.geometry for case in [*catalogue()[::9], *generated(40, 5)]]
 
 
-def some(cases: Iterable[Geometry], claim: Callable[[Geometry], bool]) -> bool:
-    return any(claim(geometry) for geometry in cases)
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    """Any case that there may be, whether it can be asked or not."""
+    member = draw(st.sampled_from([None, *MEMBERS]))
+    roles = draw(st.permutations(["x", "w", "y", "bias"]))
+    layouts = draw(st.lists(st.sampled_from(list(LAYOUTS)), max_size=4))
+    needs = draw(st.sets(st.sampled_from(["input", "weight", "bias"])))
+    is_backward = str(member).endswith("_backward")
+    case = Case(
+        draw(st.sampled_from(GEOMETRIES)),
+        member=member,
+        dtype=draw(st.sampled_from([None, *DTYPES])),
+        data=draw(st.sampled_from([None, *DATA_SETS])),
+        needs=tuple(need for need in ("input", "weight", "bias") if need in needs) if is_backward else (),
+        layout=tuple(zip(roles, layouts, strict=False)),
+        bias=draw(st.sampled_from([None, "none"])),
+        before=draw(st.sampled_from([None, *BEFORE])),
+        wrong=draw(st.sampled_from([None, *WRONG])),
+    )
+    padding = draw(st.sampled_from([None, *NAMED_PADDINGS]))
+    if padding is None:
+        return case
+    words = [word for word in str(case).split() if not word.startswith(("p=", "l="))]
+    return Case.parse(" ".join([*words, f"p={padding}"]))
 
 
-def on_some_axis(claim: Callable[[Axis], object]) -> Callable[[Geometry], bool]:
-    return lambda geometry: any(claim(axis) for axis in geometry.axes)
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(cases())
+def test_cases_round_trip_through_their_text(case: Case) -> None:
+    again = Case.parse(str(case))
+    assert again == case
+    assert str(again) == str(case)
+    assert hash(again) == hash(case)
 
 
-def distinct(values: Iterable[object]) -> bool:
-    return all(a != b for a, b in combinations(values, 2))
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(cases(), st.randoms(use_true_random=False))
+def test_the_tokens_of_a_case_may_come_in_any_order(case: Case, order: Any) -> None:
+    words = str(case).split()
+    order.shuffle(words)
+    assert Case.parse(" ".join(words)) == case
 
 
-def amount(axis: Axis) -> int:
-    return max(axis.begin, axis.end)
-
-
-def depthwise(g: Geometry) -> bool:
-    return 1 < g.groups == g.in_channels
-
-
-def everything(g: Geometry) -> bool:
-    return (
-        1 < g.groups < g.in_channels
-        and some([g], on_some_axis(lambda a: a.stride > 1))
-        and some([g], on_some_axis(lambda a: a.dilation > 1))
-        and some([g], on_some_axis(lambda a: a.begin != a.end))
+def test_a_case_is_told_in_the_order_of_its_fields() -> None:
+    text = (
+        "before=data data=normal layout=w:fortran,x:last needs=bias,input mode=circular k=3 x=9 member=conv_backward "
+        "dtype=float64 wrong=stride p=same_lower o=6 c=4 n=2"
+    )
+    assert str(Case.parse(text)) == (
+        "n=2 c=4 o=6 x=9 k=3 p=same_lower mode=circular member=conv_backward dtype=float64 data=normal "
+        "needs=input,bias layout=w:fortran,x:last before=data wrong=stride"
     )
 
 
-ALL = [case.geometry for case in catalogue()]
-
-
-# What each comment of the catalogue claims of every case that follows it.
-CLAIMS: dict[tuple[str, str], Callable[[Geometry], bool]] = {
-    ("10-stride", "the last window ends at the last input"): lambda g: set(g.slack) == {0},
-    ("10-stride", "inputs left over at the end, unequal along the axes"): on_some_axis(lambda a: a.slack > 0),
-    (
-        "10-stride",
-        "stride larger than the kernel: some inputs are never read, and their gradient is zero",
-    ): on_some_axis(lambda a: a.stride > a.kernel_size),
-    ("10-stride", "stride on one axis alone"): lambda g: sum(a.stride > 1 for a in g.axes) == 1,
-    ("20-padding", "the same at both ends, unequal along the axes"): lambda g: all(a.begin == a.end for a in g.axes),
-    ("20-padding", "unequal ends"): on_some_axis(lambda a: a.begin != a.end),
-    (
-        "20-padding",
-        "at least as much as the kernel: outputs that see nothing but padding",
-    ): lambda g: all(min(a.begin, a.end) >= a.extent for a in g.axes),
-    ("20-padding", "negative: inputs are cropped, and their gradient is zero"): on_some_axis(
-        lambda a: min(a.begin, a.end) < 0
-    ),
-    ("20-padding", "with stride, unequal ends and a remainder"): on_some_axis(lambda a: a.stride > 1 and amount(a) > 0),
-    ("30-dilation", "alone"): lambda g: all(a.stride == 1 and amount(a) == 0 for a in g.axes),
-    ("30-dilation", "with padding"): on_some_axis(lambda a: a.dilation > 1),
-    ("30-dilation", "with a stride that shares a factor with it, and with one that does not"): on_some_axis(
-        lambda a: a.stride > 1 and a.dilation > 1
-    ),
-    ("30-dilation", "the amounts of `same`: ⌈size/stride⌉ outputs"): lambda g: all(
-        a.output_size == -(-a.input_size // a.stride) and a.end - a.begin in (0, 1) for a in g.axes
-    ),
-    ("40-groups", "a few groups, channels unequal"): lambda g: g.groups > 1 and g.in_channels != g.out_channels,
-    ("40-groups", "depthwise"): lambda g: depthwise(g) and g.out_channels == 2 * g.groups,
-    ("40-groups", "depthwise with a multiplier of three and more"): lambda g: (
-        depthwise(g) and g.out_channels >= 3 * g.groups
-    ),
-    ("40-groups", "fewer outputs than inputs in each group"): lambda g: g.groups > 1 and g.out_channels < g.in_channels,
-    ("40-groups", "stride × groups × padding × dilation"): lambda g: 1 < g.groups < min(g.in_channels, g.out_channels),
-    ("40-groups", "one channel in, one out"): lambda g: 1 in (g.in_channels, g.out_channels),
-    ("50-modes", "circular"): lambda g: g.padding_mode == "circular" and some([g], on_some_axis(amount)),
-    ("50-modes", "reflect: the edge is not repeated"): lambda g: (
-        g.padding_mode == "reflect" and some([g], on_some_axis(amount))
-    ),
-    ("50-modes", "replicate"): lambda g: g.padding_mode == "replicate" and some([g], on_some_axis(amount)),
-    ("50-modes", "circular, more than once round"): lambda g: (
-        g.padding_mode == "circular" and all(amount(a) > a.input_size for a in g.axes)
-    ),
-    ("50-modes", "reflect, there and back again"): lambda g: (
-        g.padding_mode == "reflect" and any(amount(a) > a.input_size - 1 for a in g.axes)
-    ),
-    ("50-modes", "replicate, far beyond the edge"): lambda g: (
-        g.padding_mode == "replicate" and any(amount(a) > a.input_size for a in g.axes)
-    ),
-    ("50-modes", "one element is its own mirror image"): on_some_axis(lambda a: a.input_size == 1 and amount(a) > 0),
-    ("60-transposed", "output padding at or beyond the stride, below the dilation"): lambda g: all(
-        a.output_size < a.full_output_size and a.stride <= a.slack < a.dilation for a in g.axes
-    ),
-    ("60-transposed", "with groups"): lambda g: g.groups > 1,
-    ("60-transposed", "the layers of generative networks: kernel 4, stride 2, padding 1"): lambda g: all(
-        (a.kernel_size, a.stride, a.begin, a.end) == (4, 2, 1, 1) for a in g.axes
-    ),
-    ("60-transposed", "kernel equal to the stride: nothing overlaps"): lambda g: all(
-        a.kernel_size == a.stride for a in g.axes
-    ),
-    ("70-dimensions", "no spatial axis: a matrix product"): lambda g: g.ndim == 0,
-    ("70-dimensions", "batch-free"): lambda g: g.batch is None,
-    ("70-dimensions", "one-element axes of x, w and y"): on_some_axis(
-        lambda a: 1 in (a.input_size, a.kernel_size, a.output_size)
-    ),
-    ("70-dimensions", "1×1 kernels"): lambda g: math.prod(g.kernel_size) == 1,
-    ("70-dimensions", "four spatial axes"): lambda g: g.ndim == 4,
-    ("70-dimensions", "long and thin"): lambda g: max(g.input_size) >= 65,
-    ("80-empty", "no image"): lambda g: g.batch == 0,
-    ("80-empty", "no channel"): lambda g: 0 in (g.in_channels, g.out_channels),
-    ("80-empty", "kernel larger than the padded input: no output"): on_some_axis(lambda a: a.extent > a.padded_size),
-    ("80-empty", "empty spatial axes"): on_some_axis(lambda a: a.input_size == 0),
-    ("90-long-sums", "many channels"): lambda g: max(g.products("y"), g.products("x")) >= 288,
-    ("90-long-sums", "large kernels"): lambda g: math.prod(g.kernel_size) >= 31,
-    ("90-long-sums", "large batches and images, for the weight gradient"): lambda g: g.products("w") >= 425,
-}
-
-
-def test_every_comment_is_held_to_its_claim() -> None:
-    first = {("00-first", "plain, then with everything"), ("60-transposed", "every output padding below the stride")}
-    names = [file.name.removesuffix(".txt") for file in files("arrconv_conformance.cases").iterdir()]
-    found = {(name, heading) for name in names if name[0].isdigit() for heading in sections(name)}
-    assert found == set(CLAIMS) | first
-
-
-@pytest.mark.parametrize(("file", "heading"), CLAIMS)
-def test_every_case_under_a_comment_is_what_the_comment_claims(file: str, heading: str) -> None:
-    wrong = [str(geometry) for geometry in sections(file)[heading] if not CLAIMS[file, heading](geometry)]
-    assert not wrong
-
-
-HUNTED: dict[str, Callable[[Geometry], bool]] = {
-    "sizes, kernels and strides unequal on each of three axes": lambda g: (
-        g.ndim == 3 and distinct(g.input_size) and distinct(g.kernel_size) and distinct(a.stride for a in g.axes)
-    ),
-    "batch, channels in and out and sizes all different": lambda g: (
-        g.batch not in (None, 1) and distinct((g.batch, g.in_channels, g.out_channels, *g.input_size))
-    ),
-    "stride × groups × padding × dilation at once": everything,
-    "begin ≠ end with a stride and a remainder": on_some_axis(
-        lambda a: a.stride > 1 and a.begin != a.end and a.slack > 0
-    ),
-    "negative at one end, positive at the other": on_some_axis(lambda a: a.begin * a.end < 0),
-    "dilation that shares a factor with the stride": on_some_axis(
-        lambda a: math.gcd(a.stride, a.dilation) not in (1, a.stride) or 1 < a.stride == a.dilation
-    ),
-    "dilation coprime to the stride, both above one": on_some_axis(
-        lambda a: min(a.stride, a.dilation) > 1 == math.gcd(a.stride, a.dilation) and a.kernel_size > 1
-    ),
-    "groups with several channels in and out of each": lambda g: (
-        g.groups > 2 and g.in_channels > 2 * g.groups and g.out_channels > 2 * g.groups
-    ),
-    "depthwise with a multiplier": lambda g: depthwise(g) and g.out_channels > 2 * g.groups,
-    "a mode with groups and dilation": lambda g: (
-        g.padding_mode != "zeros" and g.groups > 1 and some([g], on_some_axis(lambda a: a.dilation > 1))
-    ),
-    "a batch-free mode": lambda g: g.batch is None and g.padding_mode != "zeros",
-    "batch-free with groups": lambda g: g.batch is None and g.groups > 1,
-    "no spatial axis, batch-free": lambda g: g.batch is None and g.ndim == 0,
-    "an input that is empty, and results that are not": lambda g: 0 in g.input_size and 0 not in g.output_size,
-}
-
-
-@pytest.mark.parametrize("kind", HUNTED)
-def test_the_catalogue_has_every_hunted_kind(kind: str) -> None:
-    assert some(ALL, HUNTED[kind])
-
-
-@pytest.mark.parametrize("slack", range(4))
-def test_every_output_padding_below_the_stride_is_there(slack: int) -> None:
-    assert some(sections("60-transposed")["every output padding below the stride"], lambda g: slack in g.slack)
-
-
-def test_dilated_cases_share_a_factor_with_the_stride_and_do_not() -> None:
-    both = sections("30-dilation")["with a stride that shares a factor with it, and with one that does not"]
-    shared = [{math.gcd(a.stride, a.dilation) > 1 for a in g.axes if a.stride > 1} for g in both]
-    assert {True} in shared
-    assert {False} in shared
-
-
-@pytest.mark.parametrize("mode", ["circular", "reflect", "replicate"])
-def test_each_mode_comes_forward_backward_and_beyond_once_round(mode: str) -> None:
-    of_mode = [g for g in ALL if g.padding_mode == mode]
-    assert len(of_mode) >= 15
-    assert {g.ndim for g in of_mode} == {1, 2, 3}
-    assert some(of_mode, lambda g: all(min(a.begin, a.end) > a.input_size for a in g.axes))
-    assert some(of_mode, on_some_axis(lambda a: a.begin != a.end))
-
-
-def test_no_case_is_asked_twice() -> None:
-    assert len(ALL) == len(set(ALL)) == len({str(g) for g in ALL}) >= 300
-
-
-def test_every_case_yields_a_question_for_every_member_somewhere() -> None:
-    asked = {(s.member, s.dtype, s.data) for case in catalogue()[:4] for s in case.single() if is_applicable(s)}
-    assert len(asked) == len(MEMBERS) * len(DTYPES) * len(DATA_SETS)
-
-
-@pytest.mark.parametrize("case", catalogue()[::7], ids=str)
-def test_cases_round_trip_through_their_text(case: Case) -> None:
-    assert Case.parse(str(case)) == case
-    singles = list(case.single())
-    assert [Case.parse(str(single)) for single in singles] == singles
-    assert len(set(singles)) == len(MEMBERS) * len(DTYPES) * len(DATA_SETS)
-
-
-def test_tokens_of_a_case_may_come_in_any_order() -> None:
-    case = Case.parse("data=uniform k=3 x=9 member=conv_transpose o=6 c=4 dtype=float64")
-    assert str(case) == "c=4 o=6 x=9 k=3 member=conv_transpose dtype=float64 data=uniform"
-    assert list(case.single()) == [case]
+@pytest.mark.parametrize(
+    ("text", "field", "value"),
+    [
+        ("member=conv_transpose", "member", "conv_transpose"),
+        ("dtype=bfloat16", "dtype", "bfloat16"),
+        ("data=cancelling", "data", "cancelling"),
+        ("member=conv_backward needs=bias,weight,bias", "needs", ("weight", "bias")),
+        ("layout=y:last,x:strided", "layout", (("y", "last"), ("x", "strided"))),
+        ("bias=none", "bias", "none"),
+        ("before=options", "before", "options"),
+        ("wrong=channels", "wrong", "channels"),
+        ("p=same_upper", "padding", "same_upper"),
+        ("p=2", "padding", None),
+        ("", "needs", ()),
+    ],
+)
+def test_each_token_sets_its_field(text: str, field: str, value: Any) -> None:
+    assert getattr(Case.parse(f"{SMALL} {text}"), field) == value
 
 
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ("c=4 o=6 x=9 k=3 member=pool", SpecError, "'member=pool' is unknown; member= is one of conv,"),
-        ("c=4 o=6 x=9 k=3 dtype=float16", SpecError, "dtype= is one of float32, float64"),
-        ("c=4 o=6 x=9 k=3 data=normal", SpecError, "data= is one of integers, uniform"),
-        ("c=4 o=6 x=9 k=3 q=1", SpecError, "'q=1' is not one of"),
-        ("c=4 o=6 x=9", SpecError, "lacks k="),
-        ("c=4 o=6 g=4 x=9 k=3", ShapeError, "groups=4 does not divide"),
+        (f"{SMALL} member=pool", SpecError, "'member=pool' is unknown; member= is one of conv, conv_transpose,"),
+        (f"{SMALL} dtype=float8", SpecError, "'dtype=float8' is unknown; dtype= is one of float32, float64"),
+        (f"{SMALL} data=random", SpecError, "data= is one of integers, sparse"),
+        (f"{SMALL} member=conv_backward needs=x", SpecError, "needs= is one of input, weight, bias"),
+        (f"{SMALL} member=conv_backward needs=", SpecError, "needs= is one of input, weight, bias"),
+        (f"{SMALL} member=conv needs=input", SpecError, "needs= is for member=conv_backward and"),
+        (f"{SMALL} needs=input", SpecError, "needs= is for member=conv_backward and"),
+        (f"{SMALL} layout=z:last", SpecError, "layout= is one of x, w, y, bias"),
+        (f"{SMALL} layout=x:first", SpecError, "layout= is one of plain, last"),
+        (f"{SMALL} layout=x", SpecError, "layout= is one of plain, last"),
+        (f"{SMALL} bias=some", SpecError, "bias= is one of none"),
+        (f"{SMALL} before=nothing", SpecError, "before= is one of data, options"),
+        (f"{SMALL} wrong=all", SpecError, "wrong= is one of channels"),
+        (f"{SMALL} p=same", SpecError, "'same' is not an integer"),
+        (f"{SMALL} p=1 p=valid", SpecError, "p= is given twice"),
+        (f"{SMALL} p=valid p=valid", SpecError, "p= is given twice"),
+        (f"{SMALL} p=valid p=1", SpecError, "p= is given twice"),
+        (f"{SMALL} p=1 p=1", SpecError, "each once"),
+        (f"{SMALL} dtype=float32 dtype=float32", SpecError, "dtype= is given twice"),
+        (f"{SMALL} q=1", SpecError, "'q=1' is not one of"),
+        (f"{SMALL} conv", SpecError, "'conv' is not one of"),
+        ("c=4 o=6 x=9 k=3", SpecError, "arrays have a batch here; give n="),
+        ("n=2 c=4 o=6 x=9", SpecError, "lacks k="),
+        ("n=2 c=4 o=6 g=4 x=9 k=3", ShapeError, "groups=4 does not divide"),
         ("", SpecError, "lacks"),
     ],
 )
@@ -253,14 +133,115 @@ def test_texts_that_are_no_case_are_refused(text: str, error: type[Exception], m
         Case.parse(text)
 
 
-def test_random_cases_are_the_same_for_the_same_seed_and_can_all_be_run() -> None:
-    cases = generated(200, 7)
-    assert cases == generated(200, 7)
-    assert cases[:50] == generated(50, 7)
-    assert len(set(cases) & set(generated(200, 8))) < 60  # most of those without a spatial axis repeat
-    for case in cases:
-        assert Case.parse(str(case)) == case
-        assert any(is_applicable(single) for single in case.single())
-        assert 0 not in case.geometry.output_shape
-    assert {case.geometry.ndim for case in cases} == {0, 1, 2, 3}
-    assert {case.geometry.padding_mode for case in cases} == {"zeros", "circular", "reflect", "replicate"}
+# Padding by name
+
+
+@pytest.mark.parametrize(
+    ("text", "amounts"),
+    [
+        ("x=9,8 k=4,3 p=valid", "p=0"),
+        ("x=9,8 k=4,3 p=same_upper", "p=1:2,1"),
+        ("x=9,8 k=4,3 p=same_lower", "p=2:1,1"),
+        ("x=9,8 k=4,3 s=2,3 p=same_upper", "p=1:2,0:1"),  # outputs 5 and 3: 8 + 4 − 9 and 6 + 3 − 8 more
+        ("x=9,8 k=4,3 s=2,3 p=same_lower", "p=2:1,1:0"),
+        ("x=9,8 k=4,3 d=2,5 p=same_upper", "p=3,5"),
+        ("x=9,8 k=1,2 s=3,4 p=same_upper", "p=0"),
+        ("x=9,8 k=4,3 p=same_lower mode=reflect", "p=2:1,1 mode=reflect"),
+    ],
+)
+def test_a_name_stands_for_amounts(text: str, amounts: str) -> None:
+    named = Case.parse(f"n=2 c=4 o=6 g=2 {text}")
+    sizes = [word for word in text.split() if not word.startswith(("p=", "mode="))]
+    assert named.geometry == Case.parse(f"n=2 c=4 o=6 g=2 {' '.join(sizes)} {amounts}").geometry
+    assert named != Case(named.geometry)
+    assert Case.parse(str(named)) == named
+
+
+# What can be asked
+
+
+def single(text: str, member: str = "conv", dtype: str = "float32", data: str = "ones") -> Case:
+    return Case.parse(f"{text} member={member} dtype={dtype} data={data}")
+
+
+TRANSPOSED = [name for name in MEMBERS if name.startswith("conv_transpose")]
+FORWARD = [name for name in MEMBERS if name not in TRANSPOSED]
+
+
+@pytest.mark.parametrize(
+    ("text", "forward", "transposed"),
+    [
+        (LARGE, True, True),
+        (f"{SMALL} p=1 mode=circular", True, False),
+        (f"{SMALL} p=-1", True, True),
+        ("n=2 c=4 o=6 x=8 k=2 p=1 d=3 l=6", False, True),  # fewer positions than the sizes imply
+        ("n=2 c=4 o=6 x=9 k=2 d=3 l=3", False, False),  # it would end three late
+        ("n=2 c=4 o=6 x=9 k=2 d=3 l=4", False, True),
+        ("n=2 c=4 o=6 x=3 k=7", True, False),  # no position, and less than no input
+        ("n=0 c=4 o=6 x=9 k=3", True, True),
+        (f"{SMALL} p=valid", True, True),
+        (f"{SMALL} p=same_upper", True, True),
+        ("n=2 c=4 o=6 x=9 k=3 s=3 p=same_upper", True, True),
+        ("n=2 c=4 o=6 x=9 k=3 s=2 p=same_upper", True, False),  # 5 positions are of 10 inputs
+        ("n=2 c=4 o=6 x=9 k=2 s=3 p=same_upper", True, False),  # the last input is reached by no tap
+        ("n=2 c=4 o=6 x=10 k=3 s=2 p=valid", True, True),
+    ],
+)
+def test_a_member_is_asked_where_it_exists(text: str, forward: bool, transposed: bool) -> None:
+    assert {single(text, member).is_applicable for member in FORWARD} == {forward}
+    assert {single(text, member).is_applicable for member in TRANSPOSED} == {transposed}
+
+
+def test_a_data_set_is_asked_in_the_dtypes_that_it_has() -> None:
+    floats = {"float32", "float64", "float16", "bfloat16", "complex64", "complex128"}
+    for data in DATA_SETS:
+        asked = {dtype for dtype in DTYPES if single(SMALL, dtype=dtype, data=data).is_applicable}
+        if data in ("integers", "sparse", "count", "ones"):
+            assert asked == set(DTYPES)
+        else:
+            assert asked == {"extremes": set(DTYPES) - floats, "tall": {"float16"}}.get(data, floats)
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong", "is_asked"),
+    [
+        (f"{LARGE} member=conv", "channels", True),
+        (f"{LARGE} member=conv", "bias", True),
+        (f"{LARGE} member=conv bias=none", "bias", False),
+        (f"{LARGE} member=conv_backward", "bias", False),
+        (f"{LARGE} member=conv_backward", "cotangent-size", True),
+        (f"{LARGE} member=conv", "cotangent-size", False),
+        ("n=2 c=4 o=6 x=- k=- member=conv_backward", "cotangent-size", False),
+        ("n=2 c=4 o=6 x=- k=- member=conv", "stride", False),
+        ("n=2 c=4 o=6 x=- k=- member=conv", "no-groups", True),
+        ("n=0 c=4 o=6 x=9 k=3 member=conv", "channels", False),
+    ],
+)
+def test_a_call_is_wrong_where_it_has_what_is_spoilt(text: str, wrong: str, is_asked: bool) -> None:
+    assert Case.parse(f"{text} dtype=float32 data=ones wrong={wrong}").is_applicable == is_asked
+
+
+def test_a_case_stands_for_all_that_it_does_not_name() -> None:
+    singles = list(Case.parse(LARGE).singles())
+    floats, generic = 6, 2
+    assert len(singles) == len(set(singles)) == len(MEMBERS) * (generic * len(DTYPES) + 10 * floats + 5 + 1)
+    assert all(case.is_single and case.is_applicable for case in singles)
+    assert not {"count", "ones"} & {case.data for case in singles}
+    assert {case.dtype for case in singles} == set(DTYPES)
+    assert [case.data for case in singles] == sorted((case.data for case in singles), key=list(DATA_SETS).index)
+    assert {case.geometry for case in singles} == {Case.parse(LARGE).geometry}
+
+
+def test_what_a_case_names_stays_as_it_is() -> None:
+    named = "layout=x:last bias=none before=data"
+    for member, dtype, data in product(("conv", None), ("int8", "float16", None), ("extremes", "normal", "ones", None)):
+        words = [f"{name}={value}" for name, value in (("member", member), ("dtype", dtype), ("data", data)) if value]
+        case = Case.parse(" ".join([LARGE, *words, named]))
+        singles = list(case.singles())
+        assert bool(singles) == (dtype is None or data in (None, "ones") or (data == "extremes") == (dtype == "int8"))
+        for one in singles:
+            assert one.member == member or member is None
+            assert one.dtype == dtype or dtype is None
+            assert one.data == data or data is None
+            assert replace(one, member=member, dtype=dtype, data=data) == case
+        assert case.is_single == (None not in (member, dtype, data))

@@ -14,15 +14,34 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-NAMES = {
-    "numpy": "arrconv_conformance.adapters.numpy",
-    "array-api-strict": "arrconv_conformance.adapters.strict",
-    "cupy": "arrconv_conformance.adapters.cupy",
-    "torch": "arrconv_conformance.adapters.torch",
-}
+_MODULES = (
+    "numpy",
+    "cupy",
+    "strict",
+    "torch",
+    "torch_channels_last",
+    "torch_autocast",
+    "torch_cuda",
+    "jax",
+    "tensorflow",
+    "mlx",
+    "onnxruntime",
+    "onnx_reference",
+    "openvino",
+    "tinygrad",
+    "scipy",
+)
+NAMES = {"array-api-strict" if name == "strict" else name.replace("_", "-"): name for name in _MODULES}
+"""The modules of the adapters, by the names under which they are asked for."""
+
+PROGRAM = "exec:"
+"""What names of programs that speak the line protocol begin with."""
+
+_FILE = re.compile(r"(?P<path>.+\.py)(:(?P<object>\w+))?")
 
 
 class Adapter(Protocol):
@@ -36,18 +55,41 @@ class Unsupported(Exception):  # noqa: N818 - it is no error: the framework does
     """Raised by an adapter where its framework has no such operation."""
 
 
+class Lost(Exception):  # noqa: N818 - an outcome of its own, and not a refusal
+    """Raised by an adapter whose framework runs in another process, where that ends, hangs or answers nonsense.
+
+    Args:
+        outcome: the outcome of the call; `deviates` where the answer is none.
+        message: what there is to say about it.
+    """
+
+    def __init__(self, outcome: Literal["crashes", "hangs", "deviates"], message: str) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+
+
 class Unavailable(Exception):  # noqa: N818 - a state of the machine, said in one line
     """The framework cannot be run here: it is not installed, or there is no device for it."""
 
 
-def load_adapter(name: str) -> Any:
-    """The adapter of a framework known by name, or that of a Python file.
+def load_adapter(name: str, call_limit: float | None = None) -> Any:
+    """The adapter of a framework known by name, that of a Python file, or a program that speaks the line protocol.
+
+    Args:
+        name: a name; a path that ends in .py, with `:` and the name of an object in it where the module is not the
+            adapter itself; or `exec:` and a command.
+        call_limit: the seconds that a program may take for a call.
 
     Raises:
         Unavailable: there is no such adapter, or its framework cannot be run here.
     """
+    if name.startswith(PROGRAM):
+        from arrconv_conformance.program import Program  # it is made of what is here
+
+        return Program.of(name.removeprefix(PROGRAM), call_limit)
     try:
-        adapter = _load_file(Path(name)) if name.endswith(".py") else _load_known(name)
+        file = _FILE.fullmatch(name)
+        adapter = _load_file(Path(file["path"]), file["object"]) if file else _load_known(name)
     except Unavailable:
         raise
     except Exception as error:  # an adapter is anybody's code, and importing a framework may fail in any way
@@ -61,14 +103,16 @@ def load_adapter(name: str) -> Any:
 def _load_known(name: str) -> Any:
     if name not in NAMES:
         raise Unavailable(f"{name}: no such adapter; there are {', '.join(NAMES)}, or give a path ending in .py")
-    module = importlib.import_module(NAMES[name])
+    module = importlib.import_module(f"{__name__}.{NAMES[name]}")
     return module.adapter() if hasattr(module, "adapter") else module
 
 
-def _load_file(path: Path) -> Any:
+def _load_file(path: Path, name: str | None) -> Any:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None or not path.is_file():
         raise Unavailable(f"{path}: no such file")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module
+    if name is not None and not hasattr(module, name):
+        raise Unavailable(f"{path}: there is no `{name}` in it")
+    return module if name is None else getattr(module, name)

@@ -81,10 +81,12 @@ def conv_transpose_model(
 
 
 def _check(data: Any, w: Any) -> None:
-    if data.ndim != w.ndim or w.ndim < 3:
-        raise Unsupported("ONNX has no convolution without a batch or without spatial axes")
+    if w.ndim < 3:
+        raise Unsupported("ONNX has no convolution without spatial axes")
     if data.dtype.kind == "c":
         raise Unsupported("ONNX has no convolution of complex numbers")
+    if data.dtype.kind in "iu":
+        raise Unsupported("ONNX has no convolution of integers but the quantized ones, which are others")
 
 
 def _constants(w: Any, bias: Any) -> dict[str, Any]:

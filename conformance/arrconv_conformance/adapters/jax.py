@@ -3,6 +3,9 @@
 Padding of all kinds but the modes goes to the convolution itself: unequal, negative, "SAME", "SAME_LOWER". The modes
 are jax.numpy.pad's. A transposed convolution is jax.lax.conv_transpose, which has no groups and no output padding;
 where there are some, it is what JAX documents in its place: conv_general_dilated with `lhs_dilation`.
+
+JAX sets the mode of the processor in which subnormal numbers count as zero, by intention:
+https://github.com/jax-ml/jax/issues/16200. float16 is computed in float32, where its subnormal numbers are none.
 """
 
 from __future__ import annotations
@@ -27,6 +30,13 @@ if TYPE_CHECKING:
 name = "jax"
 version = f"JAX {jax.__version__}, jaxlib {metadata.version('jaxlib')}"
 
+_FLUSHING = ("float32", "float64", "bfloat16", "complex64", "complex128")
+
+claims: dict[str, Any] = {
+    **dict.fromkeys(("int8", "uint8", "int16", "int32", "int64"), "wraps"),
+    **{dtype: {"flushes_subnormals": True} for dtype in _FLUSHING},
+}
+
 _MODES = {"circular": "wrap", "reflect": "reflect", "replicate": "edge"}
 _STRINGS = {"valid": "VALID", "same_upper": "SAME", "same_lower": "SAME_LOWER"}
 
@@ -45,6 +55,7 @@ def conv_transpose(y: Any, w: Any, bias: Any, **options: Any) -> Any:
 
 def conv_backward(x: Any, w: Any, gy: Any, *, needs: Collection[str], **options: Any) -> dict[str, Any]:
     """The gradients of the forward convolution, by jax.vjp."""
+    _check_differentiable(w)
     bias = np.zeros(len(w), w.dtype)
     with _here():
         grads = _compiled(_adjoint, function=_conv, needs=tuple(needs), **options)(x, w, bias, gy)
@@ -53,6 +64,7 @@ def conv_backward(x: Any, w: Any, gy: Any, *, needs: Collection[str], **options:
 
 def conv_transpose_backward(y: Any, w: Any, gx: Any, *, needs: Collection[str], **options: Any) -> dict[str, Any]:
     """The gradients of the transposed convolution, by jax.vjp."""
+    _check_differentiable(w)
     bias = np.zeros(w.shape[1] * options["groups"], w.dtype)
     with _here():
         grads = _compiled(_adjoint, function=_transpose, needs=tuple(needs), **options)(y, w, bias, gx)
@@ -62,7 +74,6 @@ def conv_transpose_backward(y: Any, w: Any, gx: Any, *, needs: Collection[str], 
 def _conv(
     x: Any, w: Any, bias: Any, *, stride: Any, padding: Padding, dilation: Any, groups: int, padding_mode: str
 ) -> Any:
-    _check_batch(x, w)
     amounts: Any = _STRINGS[padding] if isinstance(padding, str) else padding
     if padding_mode != "zeros":
         if isinstance(padding, str):
@@ -76,7 +87,6 @@ def _conv(
 def _transpose(
     y: Any, w: Any, bias: Any, *, stride: Any, padding: Padding, output_padding: Any, dilation: Any, groups: int
 ) -> Any:
-    _check_batch(y, w)
     if groups == 1 and not any(output_padding) and padding != "same_lower":
         axes = tuple(range(w.ndim))
         x = lax.conv_transpose(
@@ -126,9 +136,9 @@ def _adjoint(
     return {need: jnp.conj(grad) for need, grad in grads.items()}
 
 
-def _check_batch(x: Any, w: Any) -> None:
-    if x.ndim < w.ndim:
-        raise Unsupported("jax.lax's convolutions take no array without a batch")
+def _check_differentiable(w: Any) -> None:
+    if w.dtype.kind in "iu":
+        raise Unsupported("jax.vjp has no gradients of integers")
 
 
 def _add(y: Any, bias: Any) -> Any:

@@ -3,9 +3,6 @@
 Channels are last in MLX. Padding with zeros goes to conv_general as it is; the modes are mlx.core.pad's. A transposed
 convolution is conv_transpose1d to 3d; where the padding is unequal, which these do not take, it is conv_general with
 `input_dilation` and `flip`, as they are made of it themselves.
-
-MLX ends the process on some empty arrays, with a division by zero or out of its BLAS. Such calls are not made: they
-count as refused.
 """
 
 from __future__ import annotations
@@ -26,24 +23,19 @@ if TYPE_CHECKING:
 name = "mlx"
 version = f"MLX {metadata.version('mlx')}"
 
-
-class ProcessEndsError(RuntimeError):
-    """What MLX would not come back from."""
-
-
 _MODES = {"reflect": "reflect", "replicate": "edge"}
 
 
 def conv(x: Any, w: Any, bias: Any, **options: Any) -> Any:
     """The forward convolution."""
     with mx.stream(mx.cpu):
-        return _numpy(_conv(_channels_last(x, w), _array(w), _optional(bias), **options), w.dtype)
+        return _numpy(_conv(_channels_last(x), _array(w), _optional(bias), **options), w.dtype)
 
 
 def conv_transpose(y: Any, w: Any, bias: Any, **options: Any) -> Any:
     """The transposed convolution."""
     with mx.stream(mx.cpu):
-        return _numpy(_transpose(_channels_last(y, w), _array(w), _optional(bias), **options), w.dtype)
+        return _numpy(_transpose(_channels_last(y), _array(w), _optional(bias), **options), w.dtype)
 
 
 def conv_backward(x: Any, w: Any, gy: Any, *, needs: Collection[str], **options: Any) -> dict[str, Any]:
@@ -59,7 +51,6 @@ def conv_transpose_backward(y: Any, w: Any, gx: Any, *, needs: Collection[str], 
 def _conv(
     x: Any, w: Any, bias: Any, *, stride: Any, padding: Padding, dilation: Any, groups: int, padding_mode: str
 ) -> Any:
-    _check_weight(w)
     amounts = _amounts(padding)
     if padding_mode != "zeros":
         if padding_mode not in _MODES:
@@ -75,7 +66,6 @@ def _transpose(
     y: Any, w: Any, bias: Any, *, stride: Any, padding: Padding, output_padding: Any, dilation: Any, groups: int
 ) -> Any:
     amounts = _amounts(padding)
-    _check_weight(w)
     out_channels, in_channels, *kernel = w.shape
     grouped = w.reshape(groups, out_channels // groups, in_channels, *kernel)
     exchanged = mx.swapaxes(grouped, 1, 2).reshape(groups * in_channels, out_channels // groups, *kernel)
@@ -104,22 +94,15 @@ def _gradients(
     needs: Collection[str],
     options: dict[str, Any],
 ) -> dict[str, Any]:
-    if 0 in (x.size, gy.size) and "weight" in needs and options["groups"] > 1:
-        raise ProcessEndsError("MLX divides by zero: a weight gradient with groups, of arrays without elements")
     with mx.stream(mx.cpu):
-        arrays = {"input": _channels_last(x, w), "weight": _array(w), "bias": _array(bias)}
+        arrays = {"input": _channels_last(x), "weight": _array(w), "bias": _array(bias)}
 
         def result(*wanted: Any) -> Any:
             return function(*(arrays | dict(zip(needs, wanted, strict=True))).values(), **options)
 
-        _, grads = mx.vjp(result, [arrays[need] for need in needs], [_channels_last(gy, w)])
+        _, grads = mx.vjp(result, [arrays[need] for need in needs], [_channels_last(gy)])
         found = dict(zip(needs, grads, strict=True))
         return {need: (_numpy if need == "input" else _plain)(grad, w.dtype) for need, grad in found.items()}
-
-
-def _check_weight(w: Any) -> None:
-    if w.size == 0:
-        raise ProcessEndsError("MLX divides by zero, or its BLAS exits: a weight without elements")
 
 
 def _amounts(padding: Padding) -> tuple[tuple[int, int], ...]:
@@ -132,15 +115,17 @@ def _begins_and_ends(pairs: Any) -> tuple[list[int], list[int]]:
     return [begin for begin, _ in pairs], [end for _, end in pairs]
 
 
-def _channels_last(array: Any, w: Any) -> Any:
-    if array.ndim < w.ndim:
-        raise Unsupported("MLX's convolutions take no array without a batch")
+def _channels_last(array: Any) -> Any:
     if not 1 <= array.ndim - 2 <= 3:
         raise Unsupported(f"MLX has no convolution with {array.ndim - 2} spatial axes")
     return mx.moveaxis(_array(array), 1, -1)
 
 
 def _array(array: Any) -> Any:
+    if array.dtype.name not in ("float16", "bfloat16", "float32", "float64"):
+        raise Unsupported("MLX's convolutions are of floating-point arrays")
+    if any(step < 0 for step in array.strides):
+        raise Unsupported("MLX makes no array of one with negative strides")
     # MLX makes float32 of NumPy's float64 where the dtype is not given.
     return mx.array(array, dtype=mx.float64) if array.dtype == np.float64 else mx.array(array)
 

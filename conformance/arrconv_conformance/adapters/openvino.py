@@ -2,6 +2,9 @@
 
 It runs in its mode ACCURACY, which keeps to the dtype of the model: by default it computes float32 in bfloat16 on
 processors that are faster at it. Padding modes and negative amounts go through its Pad operation.
+
+It sets the mode of the processor in which subnormal numbers count as zero, which the property "CPU denormals
+optimization" of its documentation is about. A result of integers has the dtype of the arrays.
 """
 
 from __future__ import annotations
@@ -18,6 +21,10 @@ Padding = tuple[tuple[int, int], ...] | str
 
 name = "openvino"
 version = f"OpenVINO {openvino.__version__}"
+claims: dict[str, Any] = {
+    **dict.fromkeys(("int8", "uint8", "int16", "int32", "int64"), "wraps"),
+    **{dtype: {"flushes_subnormals": True} for dtype in ("float32", "bfloat16")},
+}
 
 _CORE = openvino.Core()
 # "auto_pad" of the transposed operation puts the odd one at the other end, as its specification says: what has the
@@ -38,7 +45,7 @@ def conv(
     node = data
     if not isinstance(padding, str) and (padding_mode != "zeros" or min(map(min, padding)) < 0):
         before, after = _amounts(((0, 0), (0, 0), *padding), x.ndim)
-        node = opset.pad(node, before, after, _PAD_MODES[padding_mode], opset.constant(0, dtype=x.dtype))
+        node = opset.pad(node, before, after, _PAD_MODES[padding_mode], opset.constant(0, _element_type(x)))
         padding = ((0, 0),) * len(stride)
     call, weight = (opset.convolution, w) if groups == 1 else (opset.group_convolution, _by_group(w, groups))
     begins, ends = _amounts(padding, len(stride))
@@ -84,8 +91,8 @@ def conv_transpose(
 
 
 def _parameter(data: Any, w: Any) -> Any:
-    if data.ndim != w.ndim or not 3 <= w.ndim <= 5:
-        raise Unsupported("OpenVINO has convolutions of one to three spatial axes, with a batch")
+    if not 3 <= w.ndim <= 5:
+        raise Unsupported("OpenVINO has convolutions of one to three spatial axes")
     if data.dtype.kind == "c":
         raise Unsupported("OpenVINO has no complex numbers")
     return opset.parameter(list(data.shape), _element_type(data))
@@ -112,7 +119,9 @@ def _constant(array: Any) -> Any:
 def _tensor(array: Any) -> Any:
     array = np.ascontiguousarray(array)
     if array.dtype.name == "bfloat16":  # NumPy has it from elsewhere
-        return openvino.Tensor(array.view(np.uint16), array.shape, openvino.Type.bf16)
+        tensor = openvino.Tensor(openvino.Type.bf16, list(array.shape))  # has memory of its own
+        tensor.data.view(np.uint16)[...] = array.view(np.uint16)
+        return tensor
     return openvino.Tensor(array)
 
 

@@ -33,5 +33,12 @@ class OwnAdapter:
         grads = arrconv.conv_backward(self.put(x), self.put(w), self.put(gy), needs=needs, **options)
         return {need: self.get(getattr(grads, need)) for need in needs}
 
+    def conv_transpose_backward(
+        self, y: Any, w: Any, gx: Any, *, needs: Collection[str], **options: Any
+    ) -> dict[str, Any]:
+        """The gradients of the transposed convolution."""
+        grads = arrconv.conv_transpose_backward(self.put(y), self.put(w), self.put(gx), needs=needs, **options)
+        return {need: self.get(getattr(grads, need)) for need in needs}
+
     def _optional(self, array: Any) -> Any:
         return None if array is None else self.put(array)

@@ -27,13 +27,14 @@ if TYPE_CHECKING:
 
 name = "scipy"
 version = f"SciPy {scipy.__version__}"
+claims: dict[str, Any] = dict.fromkeys(("int8", "uint8", "int16", "int32", "int64"), "wraps")
 
 
 def conv(
     x: Any, w: Any, bias: Any, *, stride: Any, padding: Padding, dilation: Any, groups: int, padding_mode: str
 ) -> Any:
     """The forward convolution; correlate conjugates its second array, and a convolution does not."""
-    _check(x, w, stride, dilation, groups)
+    _check(w, stride, dilation, groups)
     if padding_mode != "zeros":
         raise Unsupported("scipy.signal's N-dimensional functions have no padding modes")
     return _channels(signal.correlate, x, np.conj(w), bias, padding)
@@ -51,7 +52,7 @@ def conv_transpose(
     groups: int,
 ) -> Any:
     """The transposed convolution; convolve flips the channels too, which are put in reverse before."""
-    _check(y, w, stride, dilation, groups)
+    _check(w, stride, dilation, groups)
     if any(output_padding):
         raise Unsupported("scipy.signal has no output padding")
     if isinstance(padding, str):
@@ -80,8 +81,8 @@ def _channels(call: Callable[..., Any], x: Any, kernels: Any, bias: Any, padding
     return result if bias is None else result + bias.reshape(-1, *(1,) * (x.ndim - 2))
 
 
-def _check(x: Any, w: Any, stride: Any, dilation: Any, groups: int) -> None:
+def _check(w: Any, stride: Any, dilation: Any, groups: int) -> None:
+    if w.dtype.name in ("float16", "bfloat16"):
+        raise Unsupported("scipy.signal has no 16-bit floating-point arrays")
     if {*stride, *dilation, groups} != {1}:
         raise Unsupported("scipy.signal has no strides, no dilation and no groups")
-    if x.ndim < w.ndim:
-        raise Unsupported("an array without a batch is one with a batch of one, for SciPy knows neither")

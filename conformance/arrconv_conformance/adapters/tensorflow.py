@@ -4,10 +4,14 @@ Channels are last, since the CPU has no kernels for the other layout; groups fol
 conv2d and conv2d_transpose take amounts of padding. The others take "VALID" and "SAME", so that amounts go through
 tf.pad before a convolution, and cannot be told to a transposed one. Dilation has neither a kernel for three axes nor
 gradients on the CPU; where there is no stride, tf.nn.convolution offers both by moving positions into the batch.
+
+The threads of TensorFlow set the mode of the processor in which subnormal numbers count as zero: "Tensorflow always
+flushes denormals to zero", says a comment in https://github.com/openxla/xla/pull/35740.
 """
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,12 +20,17 @@ import tensorflow as tf
 from arrconv_conformance.adapters import Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
 
     Padding = str | tuple[tuple[int, int], ...]
 
 name = "tensorflow"
 version = f"TensorFlow {tf.__version__}"
+
+claims: dict[str, Any] = {
+    **dict.fromkeys(("int8", "uint8", "int16", "int32", "int64"), "wraps"),
+    **{dtype: {"flushes_subnormals": True} for dtype in ("float32", "float64", "bfloat16")},
+}
 
 _MODES = {"zeros": "CONSTANT", "reflect": "REFLECT"}
 _STRINGS = {"valid": "VALID", "same_upper": "SAME"}
@@ -29,14 +38,14 @@ _STRINGS = {"valid": "VALID", "same_upper": "SAME"}
 
 def conv(x: Any, w: Any, bias: Any, **options: Any) -> Any:
     """The forward convolution."""
-    with tf.device("CPU:0"):
-        return _numpy(_conv(_data(x, w), _filters(w), _optional(bias), has_gradients=False, **options))
+    with _here():
+        return _numpy(_conv(_data(x), _filters(w), _optional(bias), has_gradients=False, **options))
 
 
 def conv_transpose(y: Any, w: Any, bias: Any, **options: Any) -> Any:
     """The transposed convolution."""
-    with tf.device("CPU:0"):
-        return _numpy(_transpose(_data(y, w), _filters(w), _optional(bias), **options))
+    with _here():
+        return _numpy(_transpose(_data(y), _filters(w), _optional(bias), **options))
 
 
 def conv_backward(x: Any, w: Any, gy: Any, *, needs: Collection[str], **options: Any) -> dict[str, Any]:
@@ -57,11 +66,13 @@ def _conv(
     stride: Any,
     padding: Padding,
     dilation: Any,
-    groups: int,  # noqa: ARG001 - the filters say it
+    groups: int,
     padding_mode: str,
     has_gradients: bool,
 ) -> Any:
     ndim = len(stride)
+    if groups * w.shape[-2] != x.shape[-1]:
+        raise Unsupported("TensorFlow is not told the number of groups: the filters say it")
     call = (tf.nn.conv1d, tf.nn.conv2d, tf.nn.conv3d)[ndim - 1]
     if max(dilation) > 1 == max(stride) and (has_gradients or ndim == 3):
         call = tf.nn.convolution
@@ -112,12 +123,14 @@ def _gradients(
     needs: Collection[str],
     options: dict[str, Any],
 ) -> dict[str, Any]:
-    with tf.device("CPU:0"):
-        arrays = {"input": _data(x, w), "weight": _filters(w), "bias": tf.constant(bias)}
+    if w.dtype.kind in "iu":
+        raise Unsupported("tf.GradientTape has no gradients of integers")
+    with _here():
+        arrays = {"input": _data(x), "weight": _filters(w), "bias": tf.constant(bias)}
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([arrays[need] for need in needs])
             result = function(*arrays.values(), **options)
-        grads = tape.gradient(result, {need: arrays[need] for need in needs}, _data(gy, w))
+        grads = tape.gradient(result, {need: arrays[need] for need in needs}, _data(gy))
         back: dict[str, Any] = {"input": _numpy, "weight": _weight, "bias": lambda grad: grad.numpy()}
         return {need: back[need](grad) for need, grad in grads.items()}
 
@@ -137,9 +150,7 @@ def _add(y: Any, bias: Any) -> Any:
     return y if bias is None else tf.nn.bias_add(y, bias)
 
 
-def _data(x: Any, w: Any) -> Any:
-    if x.ndim < w.ndim:
-        raise Unsupported("TensorFlow's convolutions take no array without a batch")
+def _data(x: Any) -> Any:
     if not 1 <= x.ndim - 2 <= 3:
         raise Unsupported(f"TensorFlow has no convolution with {x.ndim - 2} spatial axes")
     return tf.constant(np.moveaxis(x, 1, -1))
@@ -147,6 +158,20 @@ def _data(x: Any, w: Any) -> Any:
 
 def _filters(w: Any) -> Any:
     return tf.constant(np.moveaxis(w, (0, 1), (-1, -2)))  # (*kernel, C_in / groups, C_out)
+
+
+@contextmanager
+def _here() -> Iterator[None]:
+    """On the CPU; a dtype that an operation does not have is not offered."""
+    try:
+        with tf.device("CPU:0"):
+            yield
+    except tf.errors.InvalidArgumentError as error:
+        if "is not in the list of allowed values" in str(error):
+            raise Unsupported(str(error)) from error
+        raise
+    except tf.errors.NotFoundError as error:  # there is the operation, but no kernel for the dtype
+        raise Unsupported(str(error)) from error
 
 
 def _numpy(array: Any) -> Any:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 name = "tinygrad"
 version = f"tinygrad {version_of('tinygrad')}"
+claims: dict[str, Any] = {"int32": "wraps"}
 
 
 def conv(x: Any, w: Any, bias: Any, **options: Any) -> Any:
@@ -47,7 +48,7 @@ def conv_transpose_backward(
 def _conv(
     x: Any, w: Any, bias: Any, *, stride: Any, padding: Padding, dilation: Any, groups: int, padding_mode: str
 ) -> Any:
-    _check_axes(x, w)
+    _check_axes(w)
     amounts: Any = _amounts(padding, len(stride))
     if padding_mode != "zeros":
         x, amounts = x.pad(_flat(padding), mode=padding_mode), 0
@@ -65,13 +66,15 @@ def _conv_transpose(
     dilation: Any,
     groups: int,
 ) -> Any:
-    _check_axes(y, w)
+    _check_axes(w)
     return y.conv_transpose2d(w, bias, groups, stride, dilation, _amounts(padding, len(stride)), output_padding)
 
 
 def _gradients(
     call: Any, data: Any, w: Any, channels: int, grad: Any, needs: Collection[str], options: dict[str, Any]
 ) -> dict[str, Any]:
+    if w.dtype.kind in "iu":
+        raise Unsupported("gradients of integers are not to be had")
     leaves = {"input": _tensor(data), "weight": _tensor(w), "bias": _tensor(np.zeros(channels, w.dtype))}
     result = call(*leaves.values(), **options)
     grads = result.gradient(*(leaves[need] for need in needs), gradient=_tensor(grad))
@@ -93,9 +96,9 @@ def _flat(padding: Padding) -> Any:
     return tuple(amount for pair in reversed(padding) for amount in pair)
 
 
-def _check_axes(data: Any, w: Any) -> None:
-    if data.ndim != w.ndim or w.ndim < 3:
-        raise Unsupported("tinygrad has no convolution without a batch or without spatial axes")
+def _check_axes(w: Any) -> None:
+    if w.ndim < 3:
+        raise Unsupported("tinygrad has no convolution without spatial axes")
 
 
 def _tensor(array: Any) -> Any:
@@ -103,6 +106,8 @@ def _tensor(array: Any) -> Any:
         return None
     if array.dtype.kind == "c":
         raise Unsupported("tinygrad has no complex numbers")
+    if array.dtype.name in ("int8", "uint8", "int16"):
+        raise Unsupported("tinygrad's sums of narrow integers are int32")
     if array.dtype.name == "bfloat16":  # tinygrad and NumPy know it, but not each other's
         return Tensor(array.view(np.uint16), device="CPU").bitcast(dtypes.bfloat16)
     return Tensor(array, device="CPU")

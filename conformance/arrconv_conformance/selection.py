@@ -1,0 +1,59 @@
+"""Selections: which checks are asked, as users say it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from arrconv_conformance import generate
+from arrconv_conformance.cases import Case
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SAMPLE = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Some checks.
+
+    Args:
+        cases: `quick`, `full`, or the number of random geometries.
+        seed: of random geometries.
+        only: one case string instead; it stands for all members, dtypes and data sets that it does not name.
+    """
+
+    cases: str = "quick"
+    seed: int = generate.SEED
+    only: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise a ValueError where there are no such cases, and an ArrconvError where one cannot be read."""
+        if self.only is not None:
+            Case.parse(self.only)
+        elif self.cases not in ("quick", "full") and not self.cases.isdecimal():
+            raise ValueError(f"cases are quick, full, or a number of random geometries, but got {self.cases!r}")
+
+    def __iter__(self) -> Iterator[Case]:
+        """The checks, one by one: there may be millions."""
+        if self.only is not None:
+            yield from Case.parse(self.only).singles()
+        elif self.cases == "quick":
+            yield from generate.quick()
+        elif self.cases == "full":
+            yield from generate.full()
+        else:
+            yield from generate.sweep(int(self.cases), self.seed)
+
+    def about(self) -> int:
+        """How many checks there are; of many random geometries an estimate from the first ones."""
+        if self.only is not None or not self.cases.isdecimal():
+            return sum(1 for _ in self)
+        count = int(self.cases)
+        first = min(count, _SAMPLE)
+        return sum(1 for _ in generate.sweep(first, self.seed)) * count // max(first, 1)
+
+    def covers(self, *, needs_full: bool) -> bool:
+        """Whether these are the checks that show what an expectation expects."""
+        return self.only is None and (self.cases == "full" or (self.cases == "quick" and not needs_full))
