@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,12 +34,17 @@ class Indices:
     y: Array
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Products:
     """The products of the form: those that read an x, and those that read a zero of the padding, where x is −1."""
 
     inside: Indices
     outside: Indices
+
+    @cached_property
+    def terms(self) -> dict[Role, int]:
+        """The largest number of products that are not of the padding in one sum, by the role of the result."""
+        return {role: int(np.bincount(getattr(self.inside, role), minlength=1).max()) for role in ("x", "w", "y")}
 
     @staticmethod
     def count(geometry: Geometry) -> int:
@@ -143,7 +149,7 @@ def exact_result(
     else:
         conjugated = {role for role in roles if member.needs and role != member.takes[2]}
         factors = [_Integers.of(finite[role], role in conjugated) for role in roles]
-        sums = _sums_of_products(products.inside, (result, *roles), factors, math.prod(shape)).reshaped(shape)
+        sums = _sums_of_products(products, (result, *roles), factors, math.prod(shape)).reshaped(shape)
         if "bias" in operands:
             sums = sums.plus(_Integers.of(finite["bias"].reshape(-1, *(1,) * geometry.ndim)))
     if operands[roles[0]].dtype.kind in "iu":
@@ -198,7 +204,9 @@ class _Integers:
         up, other_up = 2 ** (self.exponent - exponent), 2 ** (other.exponent - exponent)
 
         def added(mine: Array, theirs: Array) -> Array:
-            total: Array = mine.astype(object) * up + theirs.astype(object) * other_up
+            fits = max(largest(mine), 1) * up < 2**62 and max(largest(theirs), 1) * other_up < 2**62
+            dtype = np.int64 if fits else object
+            total: Array = mine.astype(dtype) * up + theirs.astype(dtype) * other_up
             return total
 
         if self.imaginary is None or other.imaginary is None:
@@ -223,13 +231,19 @@ def _complex(real: Array, imaginary: Array) -> Array:
 
 def as_integers(numbers: Array) -> tuple[Array, int]:
     """Finite float64 numbers as integers times a common power of two, as small as they can be."""
+    if float(np.max(np.abs(numbers), initial=0.0)) < 2.0**62:
+        integers = numbers.astype(np.int64)
+        if np.array_equal(integers, numbers):  # most data are integers already
+            common = int(np.bitwise_or.reduce(integers, axis=None))
+            zeros = (common & -common).bit_length() - 1 if common else 0
+            return integers >> zeros, zeros
     fractions, exponents = np.frexp(numbers)
     wide = np.ldexp(fractions, 53).astype(np.int64)
     used = wide != 0
     if not used.any():
         return np.zeros(numbers.shape, np.int64), 0
-    zeros = np.frexp((wide & -wide).astype(np.float64))[1] - 1  # trailing zero bits; −1 for a zero
-    lowest = int(np.min((exponents - 53 + zeros)[used]))
+    trailing_zeros = np.frexp((wide & -wide).astype(np.float64))[1] - 1  # −1 for a zero
+    lowest = int(np.min((exponents - 53 + trailing_zeros)[used]))
     shift = exponents - 53 - lowest
     if int(exponents[used].max()) - lowest <= 62:
         up, down = np.maximum(shift, 0), np.clip(-shift, 0, 63)
@@ -243,15 +257,16 @@ def as_integers(numbers: Array) -> tuple[Array, int]:
     return integers.reshape(numbers.shape), lowest
 
 
-def _sums_of_products(indices: Indices, roles: tuple[Role, ...], factors: list[_Integers], count: int) -> _Integers:
+def _sums_of_products(products: Products, roles: tuple[Role, ...], factors: list[_Integers], count: int) -> _Integers:
     """Σ first·second of the products that belong to each place of the result."""
     result, *others = roles
-    places = getattr(indices, result)
+    places = getattr(products.inside, result)
     first, second = factors
-    left, right = (getattr(indices, role) for role in others)
+    left, right = (getattr(products.inside, role) for role in others)
+    bits = (62 - max(products.terms[result], 1).bit_length()) // 2  # so that sums of parts' products are below 2^63
 
     def sums(a: Array, b: Array) -> Array:
-        return _real_sums(places, a.reshape(-1), left, b.reshape(-1), right, count)
+        return _real_sums(places, _parts(a.reshape(-1), bits), left, _parts(b.reshape(-1), bits), right, count)
 
     real = sums(first.real, second.real)
     exponent = first.exponent + second.exponent
@@ -262,11 +277,8 @@ def _sums_of_products(indices: Indices, roles: tuple[Role, ...], factors: list[_
     return _Integers(real, imaginary, exponent)
 
 
-def _real_sums(places: Array, a: Array, left: Array, b: Array, right: Array, count: int) -> Array:
+def _real_sums(places: Array, a_parts: _Parts, left: Array, b_parts: _Parts, right: Array, count: int) -> Array:
     """Σ a[left]·b[right] of each place: int64 where that holds every sum, Python integers elsewhere."""
-    most = int(np.bincount(places, minlength=1).max(initial=1))
-    bits = (62 - most.bit_length()) // 2  # so that `most` products of two parts add up to less than 2^63
-    a_parts, b_parts = _parts(a, bits), _parts(b, bits)
     if len(a_parts) == len(b_parts) == 1:
         return _added(places, a_parts[0][1][left] * b_parts[0][1][right], count)
     total = np.zeros(count, dtype=object)
@@ -285,13 +297,21 @@ def _added(places: Array, terms: Array, count: int) -> Array:
     return sums
 
 
-def _parts(numbers: Array, bits: int) -> list[tuple[int, Array]]:
+def largest(integers: Array) -> int:
+    """The largest absolute value."""
+    return max(int(integers.max()), -int(integers.min())) if integers.size else 0
+
+
+_Parts = list[tuple[int, "Array"]]
+
+
+def _parts(numbers: Array, bits: int) -> _Parts:
     """Numbers as a sum of parts of at most so many bits and a sign, as int64, each times 2^shift."""
-    if numbers.size and (int(numbers.max()) >= 2**62 or int(numbers.min()) <= -(2**62)):
+    if largest(numbers) >= 2**62:
         numbers = numbers.astype(object)
     parts = []
     shift = 0
-    while numbers.size and max(int(numbers.max()), -int(numbers.min())) >= 2**bits:
+    while largest(numbers) >= 2**bits:
         parts.append((shift, (numbers & (2**bits - 1)).astype(np.int64)))
         numbers, shift = numbers >> bits, shift + bits  # rounds downwards, so the part cut off is never negative
     return [*parts, (shift, numbers.astype(np.int64))]

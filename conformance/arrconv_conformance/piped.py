@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-import selectors
+import select
 import signal
 import subprocess
 import tempfile
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 LONGEST_LINE = 1 << 20
 """The number of bytes after which a line counts as one even though it has not ended."""
+
+_LONGEST_WAIT = 1e6
+"""Seconds; systems count milliseconds in 32 bits."""
 
 _GRACE = 0.2
 """Seconds in which a process whose input was closed may end by itself."""
@@ -55,6 +59,9 @@ class Piped:
         except OSError:
             self._errors.close()
             raise
+        assert self._process.stdout is not None
+        self._output = select.poll()
+        self._output.register(self._process.stdout, select.POLLIN)
 
     def say(self, line: str) -> None:
         """Send it a line. A process that reads no more makes no error of it: the next line shows what happened."""
@@ -134,10 +141,7 @@ class Piped:
         self._process.returncode = 0  # or else it would be warned of a child that runs without being waited for
 
     def _has_more(self, seconds: float) -> bool:
-        assert self._process.stdout is not None
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._process.stdout, selectors.EVENT_READ)
-            return bool(selector.select(seconds))
+        return bool(self._output.poll(math.ceil(min(seconds, _LONGEST_WAIT) * 1000)))
 
     def _read(self) -> None:
         assert self._process.stdout is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import arrconv
 from arrconv.bounds import FORMATS
 from arrconv_conformance.data import DATA_SETS, operand, special_value, stream
-from arrconv_conformance.exact import LARGEST_LIST, Exact, Products, as_integers, exact_result, shape_of
+from arrconv_conformance.exact import LARGEST_LIST, Exact, Products, as_integers, exact_result, largest, shape_of
 from arrconv_conformance.layouts import laid_out
 from arrconv_conformance.members import MEMBERS, Member, Role
 from arrconv_conformance.wrong import WRONG
@@ -131,6 +131,7 @@ def operands_of(case: Case, salt: str = "") -> Operands:
     """The operands of a case by role, in C order; another salt makes others."""
     member, dtype, data = MEMBERS[str(case.member)], str(case.dtype), str(case.data)
     layouts = dict(case.layout)
+    text = f"{case.geometry} {data}"
     result: Operands = {}
     for position, role in enumerate(member.takes):
         if role == "bias" and case.bias == "none":
@@ -138,12 +139,12 @@ def operands_of(case: Case, salt: str = "") -> Operands:
         # The two operands that a gradient saves are never multiplied with each other.
         factor = (0, 0, 1)[position] if member.needs else position
         shape = shape_of(case.geometry, role, member.bias_role)
-        array = operand(f"{case.geometry} {data} {role}{salt}", shape, data, dtype, factor)
+        array = operand(f"{text} {role}{salt}", shape, data, dtype, factor)
         if layouts.get(role) == "broadcast":
             array = np.array(laid_out(array, "broadcast"))
         result[role] = array
     if DATA_SETS[data].special:
-        _make_special(case, member, result, f"{case.geometry} {data} special{salt}")
+        _make_special(case, member, result, f"{text} special{salt}")
     return result
 
 
@@ -231,6 +232,7 @@ class _Allowance:
     claim: Claim
     products: Products | None
     _bounds: Any = None
+    _multiples: dict[Role, tuple[int, int]] = field(default_factory=dict)
 
     def expected(self, need: str, role: Role, exact: Exact) -> Expected:
         """What the result in a role must be."""
@@ -256,7 +258,7 @@ class _Allowance:
             return channel_terms(geometry, self.member)
         if self.products is None:
             return geometry.products(role)
-        return int(np.bincount(getattr(self.products.inside, role), minlength=1).max(initial=0))
+        return self.products.terms[role]
 
     def _magnitude(self, role: Role, roles: tuple[Role, ...]) -> Array:
         """Σ|first||second|, and |bias| with it; of complex numbers with the sum of the absolute values of the parts."""
@@ -290,22 +292,28 @@ class _Allowance:
         output = FORMATS[arithmetic.output]
         exponent = 0
         for role in roles:
-            integers, unit = as_integers(_real_parts(self.operands[role]))
+            most, unit = self._multiple(role)
             exponent += unit
-            largest = max(int(integers.max()), -int(integers.min())) if integers.size else 0
-            fits_input = unit >= given.lowest_exponent and math.ldexp(largest, unit) <= given.largest
-            if largest > 2 ** (given.fraction_bits + 1) or not (fits_input or largest == 0):
+            fits_input = unit >= given.lowest_exponent and math.ldexp(most, unit) <= given.largest
+            if most > 2 ** (given.fraction_bits + 1) or not (fits_input or most == 0):
                 return np.zeros(magnitude.shape, bool)
         if "bias" in self.operands:
-            exponent = min(exponent, as_integers(_real_parts(self.operands["bias"]))[1])
+            exponent = min(exponent, self._multiple("bias")[1])
         smallest = accumulate.lowest_exponent
         if arithmetic.flushes_subnormals:
             smallest = max(accumulate.smallest_exponent, output.smallest_exponent)
         if exponent < smallest:
             return np.zeros(magnitude.shape, bool)
-        most = min(2.0 ** min(exponent + accumulate.fraction_bits + 1, 1023), accumulate.largest, output.largest)
-        fits: Array = magnitude < most  # where it is less, float64 has added it up without error
+        limit = min(2.0 ** min(exponent + accumulate.fraction_bits + 1, 1023), accumulate.largest, output.largest)
+        fits: Array = magnitude < limit  # where it is less, float64 has added it up without error
         return fits
+
+    def _multiple(self, role: Role) -> tuple[int, int]:
+        """The largest |m| of an operand whose elements are m·2^e, and the largest such e."""
+        if role not in self._multiples:
+            integers, unit = as_integers(_real_parts(self.operands[role]))
+            self._multiples[role] = largest(integers), unit
+        return self._multiples[role]
 
     def _bound(self, need: str) -> Array:
         """The error that the claimed arithmetic may make in a result."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from arrconv_conformance import generate
@@ -12,6 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SAMPLE = 40
+
+
+@lru_cache(maxsize=1)
+def _listed(cases: str) -> tuple[Case, ...]:
+    """Those of a name: they are counted first, and then asked."""
+    return tuple(generate.quick() if cases == "quick" else generate.full())
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +46,10 @@ class Selection:
         """The checks, one by one: there may be millions."""
         if self.only is not None:
             yield from Case.parse(self.only).singles()
-        elif self.cases == "quick":
-            yield from generate.quick()
-        elif self.cases == "full":
-            yield from generate.full()
-        else:
+        elif self.cases.isdecimal():
             yield from generate.sweep(int(self.cases), self.seed)
+        else:
+            yield from _listed(self.cases)
 
     def about(self) -> int:
         """How many checks there are; of many random geometries an estimate from the first ones."""

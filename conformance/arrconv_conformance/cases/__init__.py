@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,7 @@ class Case:
             if name in chosen:
                 raise SpecError(f"case {text!r}: {word.partition('=')[0]}= is given twice")
             chosen[name] = value if name == "padding" else _choice(name, value, f"case {text!r}: {word!r} is unknown; ")
-        geometry = Geometry.parse(" ".join(rest))
+        geometry = _geometry(" ".join(rest))
         if geometry.batch is None:
             raise SpecError(f"case {text!r}: arrays have a batch here; give n=")
         if "padding" in chosen:
@@ -83,7 +84,7 @@ class Case:
         return cls(geometry, **chosen)
 
     def __str__(self) -> str:
-        words = str(self.geometry).split()
+        words = _geometry_text(self.geometry).split()
         if self.padding is not None:
             at = next((i for i, word in enumerate(words) if word.startswith("p=")), None)
             words[len(words) if at is None else at : len(words) if at is None else at + 1] = [f"p={self.padding}"]
@@ -130,6 +131,11 @@ class Case:
                     case = replace(self, member=member, dtype=dtype, data=data)
                     if case.is_applicable:
                         yield case
+
+
+# The cases of one geometry follow each other.
+_geometry = lru_cache(maxsize=256)(Geometry.parse)
+_geometry_text = lru_cache(maxsize=256)(Geometry.__str__)
 
 
 def _choice(name: str, value: str, complaint: str) -> Any:
