@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - typer reads the annotations when it runs
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import arrconv
+
+if TYPE_CHECKING:
+    from arrconv_conformance.selection import Selection
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -25,6 +28,17 @@ def _main(
     ] = False,
 ) -> None:
     """The reference for convolution, and the suite that judges other convolutions."""
+
+
+def _selection(command: str, cases: str, seed: int | None, case: str | None) -> Selection:
+    """The checks that options ask for; what is mistyped is said before anything is started."""
+    from arrconv_conformance.selection import Selection
+
+    try:
+        return Selection(cases, seed, case)
+    except (arrconv.ArrconvError, ValueError) as error:
+        typer.echo(f"{command}: {error}")
+        raise typer.Exit(2) from None
 
 
 @app.command()
@@ -64,10 +78,9 @@ def conform(
     from arrconv_conformance.command import Options
     from arrconv_conformance.command import conform as judge
 
-    given = {"seed": seed, "limit": limit, "jobs": jobs}
+    given = {"limit": limit, "jobs": jobs}
     options = Options(
-        cases=cases,
-        only=case,
+        selection=_selection("conform", cases, seed, case),
         stop_first=stop_first,
         repeats=repeats,
         dask=dask,
@@ -100,10 +113,9 @@ def export_vectors(
 
     Exit status: 0 when they are written, 2 when they are not.
     """
-    from arrconv_conformance.vectors_command import Options, export
+    from arrconv_conformance.vectors_command import export
 
-    given = {} if seed is None else {"seed": seed}
-    raise typer.Exit(export(folder, Options(cases=cases, only=case, onnx=onnx, **given)))
+    raise typer.Exit(export(folder, _selection("vectors", cases, seed, case), onnx=onnx))
 
 
 @vectors.command("check")

@@ -12,14 +12,12 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
 from arrconv import ArrconvError
-from arrconv_conformance import generate
 from arrconv_conformance.adapters import Unavailable
 from arrconv_conformance.expectations import ExpectationsError, expectations_for
 from arrconv_conformance.grouping import Groups, grouped, unreduced
 from arrconv_conformance.record import Run
 from arrconv_conformance.report import as_json, check_line, explanations, table
 from arrconv_conformance.runner import BrokenOff, Runner, Target, dask_executor, threads
-from arrconv_conformance.selection import Selection
 from arrconv_conformance.sessions import CASE_LIMIT
 
 if TYPE_CHECKING:
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
 
     from arrconv_conformance.cases import Case
     from arrconv_conformance.judge import Verdict
+    from arrconv_conformance.selection import Selection
 
 AGREES, DEVIATES, NOT_RUN, INTERRUPTED = 0, 1, 2, 130
 
@@ -38,9 +37,7 @@ class Options:
     """What to ask, where to work on it, and where to write what came of it.
 
     Args:
-        cases: `quick`, `full`, or the number of random geometries.
-        seed: of random geometries.
-        only: one case string instead; it stands for all members, dtypes and data sets that it does not name.
+        selection: the checks that are asked.
         stop_first: whether to stop at the first deviation that nothing explains.
         repeats: whether to make each call twice and count where the bits differ.
         limit: the seconds that one case may take.
@@ -51,9 +48,7 @@ class Options:
         html: where to write a page.
     """
 
-    cases: str = "quick"
-    seed: int = generate.SEED
-    only: str | None = None
+    selection: Selection
     stop_first: bool = False
     repeats: bool = False
     limit: float = CASE_LIMIT
@@ -62,16 +57,6 @@ class Options:
     json: Path | None = None
     jsonl: Path | None = None
     html: Path | None = None
-
-    @property
-    def selection(self) -> Selection:
-        """The checks that are asked.
-
-        Raises:
-            ArrconvError: a case cannot be read.
-            ValueError: there is no such set of cases.
-        """
-        return Selection(self.cases, self.seed, self.only)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +85,6 @@ def conform(names: Sequence[str], options: Options, *, if_present: Sequence[str]
     with ExitStack() as stack:
         try:
             _check_page(options)
-            checks = options.selection  # what is mistyped is said before any framework is started
             runs = _runs(names, if_present, options, console)
             files = [path for path in (options.json, options.html, options.jsonl) if path is not None]
             for path in files:
@@ -110,7 +94,7 @@ def conform(names: Sequence[str], options: Options, *, if_present: Sequence[str]
         except (Unavailable, ArrconvError, ExpectationsError, OSError, ValueError, ImportError) as error:
             console.print(f"conform: {error}", markup=False, highlight=False)
             return NOT_RUN
-        ending = _ask(runs, checks, options, executor, lines, console)
+        ending = _ask(runs, options, executor, lines, console)
         groups = {run.asked: unreduced(run.failures) for run in runs.values()}
         if ending.status is None:
             try:
@@ -141,7 +125,6 @@ def _runs(names: Sequence[str], if_present: Sequence[str], options: Options, con
 
 def _ask(
     runs: dict[Target, Run],
-    checks: Selection,
     options: Options,
     executor: Executor,
     lines: IO[str] | None,
@@ -149,7 +132,7 @@ def _ask(
 ) -> _Ending:
     """Put the checks to the frameworks."""
     with _progress(console) as bar:
-        task = bar.add_task("checks", total=checks.about() * len(runs))
+        task = bar.add_task("checks", total=options.selection.about() * len(runs))
 
         def on_check(run: Run, case: Case, verdict: Verdict, reason: str | None) -> None:
             bar.advance(task)
@@ -157,7 +140,7 @@ def _ask(
                 lines.write(json.dumps(check_line(run, case, verdict, reason)) + "\n")
 
         try:
-            return _Ending(Runner(executor, on_check).run(runs, checks, stop_first=options.stop_first))
+            return _Ending(Runner(executor, on_check).run(runs, options.selection, stop_first=options.stop_first))
         except KeyboardInterrupt:
             console.print("interrupted; this is what was done until then:")
             return _Ending(False, INTERRUPTED)
@@ -192,12 +175,13 @@ def _report(runs: list[Run], groups: dict[str, Groups], options: Options, consol
             console.print("\n".join(group.lines(run)), markup=False, highlight=False)
         if more := groups[run.asked].more:
             console.print(f"{run.name}: {more} more failures that were not reduced", highlight=False)
+    asked = str(options.selection) if ending.complete else f"some of {options.selection}"
     if options.json is not None:
-        options.json.write_text(json.dumps(as_json(runs, groups), indent=1) + "\n", encoding="utf-8")
+        options.json.write_text(json.dumps(as_json(runs, groups, asked), indent=1) + "\n", encoding="utf-8")
     if options.html is not None:
         from arrconv_conformance.page import page
 
-        options.html.write_text(page(runs, groups), encoding="utf-8")
+        options.html.write_text(page(runs, groups, asked), encoding="utf-8")
     return _verdict(runs, options, console, ending)
 
 

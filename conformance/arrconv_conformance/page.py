@@ -40,12 +40,13 @@ ENDS = {"passed": "agrees", "explained": "explained", "failed": "failed", "not o
 """How checks end, in the words of the page, and the counts of a tally."""
 
 
-def page(runs: list[Run], groups: dict[str, Groups]) -> str:
+def page(runs: list[Run], groups: dict[str, Groups], asked: str) -> str:
     """The page, as text.
 
     Args:
         runs: the runs.
         groups: the failures of each, by the name under which it was asked for.
+        asked: which cases were asked.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -63,16 +64,16 @@ def page(runs: list[Run], groups: dict[str, Groups]) -> str:
         shapes=shapes,
         drawing=(WIDTH, HEIGHT),
         colours=COLOURS,
-        about=_about(),
+        about=_about(asked),
         checks=sum(run.checks for run in runs),
         failed=[run.name for run in runs if run.failures],
     )
 
 
-def _about() -> list[str]:
+def _about(asked: str) -> list[str]:
     today = f"{datetime.now(UTC):%Y-%m-%d}"
     system = f"{platform.system()} {platform.machine()}"
-    return [f"arrconv {arrconv.__version__}", f"Python {platform.python_version()}", system, today]
+    return [f"cases: {asked}", f"arrconv {arrconv.__version__}", f"Python {platform.python_version()}", system, today]
 
 
 @dataclass(frozen=True, slots=True)

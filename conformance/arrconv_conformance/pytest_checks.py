@@ -10,7 +10,6 @@ import pytest
 from arrconv import ArrconvError
 from arrconv_conformance.adapters import Unavailable
 from arrconv_conformance.expectations import ExpectationsError, expectations_for
-from arrconv_conformance.generate import SEED
 from arrconv_conformance.grouping import command
 from arrconv_conformance.record import Run
 from arrconv_conformance.selection import Selection
@@ -103,11 +102,9 @@ class Suite:
 
     @classmethod
     def _of(cls, option: Callable[[str], Any]) -> Suite:
-        seed, limit = option("conformance_seed"), option("conformance_limit")
+        limit = option("conformance_limit")
         try:
-            selection = Selection(
-                option("conformance_cases"), SEED if seed is None else seed, option("conformance_case")
-            )
+            selection = Selection(option("conformance_cases"), option("conformance_seed"), option("conformance_case"))
         except (ArrconvError, ValueError) as error:
             raise pytest.UsageError(str(error)) from None
         names = dict.fromkeys(option("conformance_frameworks"))  # without those named twice

@@ -67,14 +67,16 @@ def check_line(run: Run, case: Case, verdict: Verdict, reason: str | None) -> di
     return {"framework": run.name, "case": str(case), **asdict(verdict), "explained": reason}
 
 
-def as_json(runs: list[Run], groups: dict[str, Groups]) -> dict[str, Any]:
+def as_json(runs: list[Run], groups: dict[str, Groups], asked: str) -> dict[str, Any]:
     """A summary as data: versions, machine, counts, failures by cause, and explanations.
 
     Args:
         runs: the runs.
         groups: the failures of each, by the name under which it was asked for.
+        asked: which cases were asked.
     """
     return {
+        "cases": asked,
         "arrconv": arrconv.__version__,
         "python": platform.python_version(),
         "machine": platform.machine(),

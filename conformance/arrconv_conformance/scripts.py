@@ -70,9 +70,10 @@ def _number(number: Any) -> str:
 
 
 _LAYOUTS = {
-    "last": "np.moveaxis(np.ascontiguousarray(np.moveaxis({}, 1, -1)), -1, 1)",
+    # Copies even of what is in that order already: frameworks look at the strides of axes of size 1, too.
+    "last": "np.moveaxis(np.moveaxis({}, 1, -1).copy(), -1, 1)",
     "slice": "(lambda a: np.moveaxis(np.concatenate([a, a], -1)[..., : a.shape[-1]], -1, 1))(np.moveaxis({}, 1, -1))",
-    "fortran": "np.asfortranarray({})",
+    "fortran": "{}.copy('F')",
     "reversed": "np.flip(np.flip({}).copy())",
     "strided": "np.repeat({}, 2, -1)[..., ::2]",
     "offset": "(lambda a: np.pad(a, 1)[(slice(1, -1),) * a.ndim])({})",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +20,7 @@ from arrconv import ArrconvError
 from arrconv_conformance import generate
 from arrconv_conformance.answers import Answers, Judged, VectorsError, read_manifest
 from arrconv_conformance.answers import check as judged
-from arrconv_conformance.cases import Case, catalogue
+from arrconv_conformance.cases import Case
 from arrconv_conformance.command import AGREES, DEVIATES, NOT_RUN
 from arrconv_conformance.data import DTYPES, INTEGERS, is_available
 from arrconv_conformance.exact import shape_of
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from arrconv_conformance.answers import Status
+    from arrconv_conformance.selection import Selection
 
 Thing = TypeVar("Thing")
 
@@ -61,64 +62,26 @@ _LARGE = 2200
 """The number of elements of x, w and y together beyond which a geometry is large."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What to export.
+def questions_of(selection: Selection) -> list[Case]:
+    """The cases of which vectors are made, each once.
 
-    Args:
-        cases: `quick`, `full`, or the number of random geometries.
-        seed: of random geometries.
-        only: one case string instead; it stands for all members, dtypes and data sets that it does not name.
-        onnx: whether to write directories for ONNX; None where the `onnx` package is there.
+    Of a single case all that it stands for; in `full` every member of every geometry, in exact integers and for a
+    sample of the rest; else the members in turn, each with that dtype and data set which it had least often, large
+    geometries in exact integers, which take the least space.
     """
-
-    cases: str = "quick"
-    seed: int = generate.SEED
-    only: str | None = None
-    onnx: bool | None = None
-
-    @property
-    def words(self) -> str:
-        """What was asked for."""
-        if self.only is not None:
-            return self.only
-        return f"{self.cases} random geometries of seed {self.seed}" if self.cases.isdecimal() else self.cases
-
-    def geometries(self) -> list[Case]:
-        """The cases whose geometries are asked for.
-
-        Raises:
-            ArrconvError: the case cannot be read.
-            ValueError: there is no such set of cases.
-        """
-        if self.only is not None:
-            return [Case.parse(self.only)]
-        if self.cases in ("quick", "full"):
-            return catalogue()
-        if not self.cases.isdecimal():
-            raise ValueError(f"--cases is quick, full, or a number of random geometries, but got {self.cases!r}")
-        return list(generate.generated(int(self.cases), self.seed))
-
-    def questions(self) -> list[Case]:
-        """The cases of which vectors are made, each once.
-
-        Of a single case all that it stands for; in `full` every member of every geometry, in exact integers and for a
-        sample of the rest; else the members in turn, each with that dtype and data set which it had least often, large
-        geometries in exact integers, which take the least space.
-        """
-        if self.only is not None:
-            return [case for case in Case.parse(self.only).singles() if case.member in VECTOR_MEMBERS]
-        had: Counter[tuple[str | None, ...]] = Counter()
-        chosen: list[Case] = []
-        for number, geometry in enumerate(filter(has_oracle, self.geometries())):
-            for member, checks in _checks_by_member(geometry).items():
-                if self.cases == "full":
-                    chosen += checks
-                elif _is_turn(number, member):
-                    some = checks[:1] if _is_large(geometry) else checks
-                    chosen.append(min(some, key=lambda check: [had[part] for part in _parts(check)]))
-                    had.update(_parts(chosen[-1]))
-        return list(dict.fromkeys(chosen))
+    if selection.only is not None:
+        return [case for case in selection if case.member in VECTOR_MEMBERS]
+    had: Counter[tuple[str | None, ...]] = Counter()
+    chosen: list[Case] = []
+    for number, geometry in enumerate(filter(has_oracle, selection.geometries())):
+        for member, checks in _checks_by_member(geometry).items():
+            if selection.cases == "full":
+                chosen += checks
+            elif _is_turn(number, member):
+                some = checks[:1] if _is_large(geometry) else checks
+                chosen.append(min(some, key=lambda check: [had[part] for part in _parts(check)]))
+                had.update(_parts(chosen[-1]))
+    return list(dict.fromkeys(chosen))
 
 
 def _checks_by_member(geometry: Case) -> dict[str, list[Case]]:
@@ -152,17 +115,25 @@ def _console() -> Console:
     return console
 
 
-def export(folder: Path, options: Options) -> int:
-    """Write test vectors into a new folder, say what was written, and return the exit status: 0, or 2 for failure."""
+def export(folder: Path, selection: Selection, *, onnx: bool | None = None) -> int:
+    """Write test vectors into a new folder, say what was written, and return the exit status: 0, or 2 for failure.
+
+    Args:
+        folder: where to write them.
+        selection: what to export.
+        onnx: whether to write directories for ONNX; None where the `onnx` package is there.
+    """
     console = _console()
     try:
-        vectors = _vectors(folder, options)
+        if onnx and find_spec("onnx") is None:
+            raise ValueError(f"the directories for ONNX need the onnx package: {INSTALL}")
+        vectors = _vectors(folder, selection)
         # All or nothing: what is not complete never gets the folder's name.
         folder.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as place:
             made = Path(place) / folder.name
             made.mkdir()
-            lines = _write_all(made, vectors, options, console)
+            lines = _write_all(made, vectors, selection, onnx, console)
             if folder.exists():
                 folder.rmdir()  # it is empty
             made.replace(folder)
@@ -173,45 +144,45 @@ def export(folder: Path, options: Options) -> int:
     return AGREES
 
 
-def _vectors(folder: Path, options: Options) -> list[Vector]:
+def _vectors(folder: Path, selection: Selection) -> list[Vector]:
     """The vectors that are asked for, once it is certain that they can be written."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} is there already, and is not an empty folder")
-    if options.onnx and find_spec("onnx") is None:
-        raise ValueError(f"the directories for ONNX need the onnx package: {INSTALL}")
-    questions = [case for case in options.questions() if is_available(str(case.dtype))]
+    questions = [case for case in questions_of(selection) if is_available(str(case.dtype))]
     if not questions:
-        raise ValueError(f"no vector can be made of {options.words!r}; the members are {', '.join(VECTOR_MEMBERS)}")
+        raise ValueError(f"no vector can be made of {str(selection)!r}; the members are {', '.join(VECTOR_MEMBERS)}")
     return [
         Vector(f"{number:05d}-{case.member}-{case.dtype}-{case.data}", case) for number, case in enumerate(questions)
     ]
 
 
-def _write_all(folder: Path, vectors: Sequence[Vector], options: Options, console: Console) -> list[str]:
+def _write_all(
+    folder: Path, vectors: Sequence[Vector], selection: Selection, onnx: bool | None, console: Console
+) -> list[str]:
     """Write everything into a folder, and return what there is to say about it."""
     entries = [write(vector, folder) for vector in _watched(vectors, "vectors", console)]
-    checksum = write_manifest(folder, options.words, entries)
+    checksum = write_manifest(folder, str(selection), entries)
     left_out = []
     directories = 0
     if not is_available("bfloat16"):
         left_out.append(f"left out: vectors in bfloat16, which need ml_dtypes: {INSTALL}")
-    if options.onnx is not False and find_spec("onnx") is None:
+    if onnx is not False and find_spec("onnx") is None:
         left_out.append(f"left out: directories for ONNX, which need the onnx package: {INSTALL}")
-    elif options.onnx is not False:
-        directories = _write_onnx(folder, options, console)
+    elif onnx is not False:
+        directories = _write_onnx(folder, selection, console)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     counts = f"{len(entries)} vectors, {directories} directories for ONNX, {size / 1e6:.1f} MB"
     return [counts, *left_out, f"SHA-256 of {MANIFEST}: {checksum}"]
 
 
-def _write_onnx(folder: Path, options: Options, console: Console) -> int:
+def _write_onnx(folder: Path, selection: Selection, console: Console) -> int:
     """Write the directories for ONNX, and return how many they are."""
     from arrconv_conformance.onnx_vectors import AUTO_PAD, FOLDER, onnx_vectors
 
-    cases = options.geometries()
-    if options.only is None and options.cases == "quick":
+    cases = selection.geometries()
+    if selection.only is None and selection.cases == "quick":
         cases = cases[::3]
-    if options.only is None:
+    if selection.only is None:
         cases += [Case.parse(text) for text in AUTO_PAD]
     count = 0
     for vector in _watched(onnx_vectors(cases), "for ONNX", console):

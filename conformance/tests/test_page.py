@@ -79,7 +79,7 @@ class Made:
 
     @property
     def text(self) -> str:
-        return page(self.runs, self.groups)
+        return page(self.runs, self.groups, "quick")
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ def test_ids_are_unique_and_every_internal_link_has_its_target(made: Made) -> No
 
 def test_frameworks_of_one_name_have_places_of_their_own() -> None:
     runs = [Run(asked, name, "1", []) for asked, name in (("a", "My lib"), ("b", "my-lib"), ("c", "Overview"))]
-    root = parsed(page(runs, {one.asked: Groups([]) for one in runs}))
+    root = parsed(page(runs, {one.asked: Groups([]) for one in runs}, "quick"))
     places = [element.get("id") for element in root.iter("section")]
     assert places[0] == "overview"
     assert len(places) == len(set(places)) == 4
@@ -241,14 +241,14 @@ def test_several_frameworks_have_an_overview_and_one_has_none(made: Made) -> Non
     wanted = sum(tally.failed for (member, _), tally in made.runs[0].members.items() if member == "conv")
     assert counts(broken)["failed"] == wanted > 1
     assert links(broken, "failed") == ["#broken-co--failing"]
-    alone = parsed(page(made.runs[1:], made.groups))
+    alone = parsed(page(made.runs[1:], made.groups, "quick"))
     assert "overview" not in [element.get("id") for element in alone.iter("section")]
 
 
 def test_failures_that_were_not_reduced_are_listed(made: Made) -> None:
     failures = made.runs[0].failures
     for groups, left in ((unreduced(failures, 1), failures[1:]), (Groups([], len(failures)), failures)):
-        root = parsed(page(made.runs[:1], {"broken.py": groups}))
+        root = parsed(page(made.runs[:1], {"broken.py": groups}, "quick"))
         rest = by_id(root, "broken-co--rest")
         assert all(f"--case '{one.case}'" in words(rest) for one in left)
         assert len(left) == words(rest).count("arrconv conform")
@@ -259,7 +259,8 @@ def test_failures_that_were_not_reduced_are_listed(made: Made) -> None:
 def test_the_page_draws_every_mark_with_its_words() -> None:
     ratios = {("float32", "normal", 4): 0.1, ("float32", "wide", 32): 1e-30, ("float16", "wide", 1): 1.0}
     run = Run("a", "a", "1", [], ratios=ratios)
-    root = parsed(page([run], {"a": Groups([])}))
+    root = parsed(page([run], {"a": Groups([])}, "some of full"))
+    assert "cases: some of full" in words(root)
     figures = list(root.iter("figure"))
     assert [len([e for e in figure.iter("path") if has_class(e, "mark")]) for figure in figures] == [2, 1]
     assert "normal, sums of 3 to 4: 0.1 of the bound" in [words(title) for title in figures[0].iter("title")]

@@ -96,8 +96,9 @@ def test_a_check_is_a_line_of_data() -> None:
 def test_the_summary_holds_versions_counts_groups_and_reasons() -> None:
     run, other = example(), Run("other", "Other", "3", [])
     group = Group(Shrunk(case("conv", "float32"), WRONG), Failure(case("conv", "float32"), WRONG), 4)
-    found: dict[str, Any] = as_json([run, other], {"mine.py": Groups([group], 2), "other": Groups([])})
+    found: dict[str, Any] = as_json([run, other], {"mine.py": Groups([group], 2), "other": Groups([])}, "quick")
     assert json.loads(json.dumps(found)) == found
+    assert found["cases"] == "quick"
     assert found["arrconv"] == arrconv.__version__
     assert found["python"] == platform.python_version()
     assert (found["machine"], found["system"]) == (platform.machine(), platform.system())

@@ -140,8 +140,9 @@ def test_what_has_no_recipe_is_called_through_its_file(
     ("dtype", "data"), [("float16", "wide"), ("bfloat16", "normal"), ("complex64", "uniform"), ("int8", "extremes")]
 )
 @pytest.mark.parametrize("layout", ["last", "fortran", "reversed", "strided", "offset", "readonly", "broadcast"])
-def test_operands_are_written_out_bit_for_bit_in_their_layout(dtype: str, data: str, layout: str) -> None:
-    case = Case.parse(f"n=2 c=3 o=4 x=5 k=2 member=conv dtype={dtype} data={data} layout=x:{layout},w:{layout}")
+@pytest.mark.parametrize("sizes", ["n=2 c=3 o=4 x=5 k=2", "n=1 c=2 o=1 x=1 k=2 p=1"])  # strides of size 1 count, too
+def test_operands_are_written_out_bit_for_bit_in_their_layout(dtype: str, data: str, layout: str, sizes: str) -> None:
+    case = Case.parse(f"{sizes} member=conv dtype={dtype} data={data} layout=x:{layout},w:{layout}")
     text = script("nobody", "numpy", case)
     lines = [line for line in text.splitlines() if line.startswith(("import", "a =", "w ="))]
     made: dict[str, Any] = {}

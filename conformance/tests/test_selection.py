@@ -45,6 +45,13 @@ def test_selections_that_mean_nothing_are_refused_at_once() -> None:
         Selection(only="n=2 c=3 o=4")
 
 
+def test_a_selection_says_what_it_is() -> None:
+    assert str(Selection()) == "quick"
+    assert str(Selection("700", seed=3)) == "700 random geometries of seed 3"
+    assert str(Selection("7")) == f"7 random geometries of seed {SEED}"
+    assert str(Selection(only=SMALL)) == f"'{SMALL}'"
+
+
 @pytest.mark.parametrize(
     ("selection", "of_quick", "of_full"),
     [

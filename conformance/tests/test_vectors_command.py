@@ -10,8 +10,9 @@ from arrconv_conformance import vectors_command
 from arrconv_conformance.cases import Case, catalogue
 from arrconv_conformance.data import DATA_SETS, DTYPES
 from arrconv_conformance.features import FEATURES, features_of
+from arrconv_conformance.selection import Selection
 from arrconv_conformance.vectors import VECTOR_MEMBERS, has_oracle
-from arrconv_conformance.vectors_command import Options
+from arrconv_conformance.vectors_command import questions_of
 from typer.testing import CliRunner
 
 from arrconv.cli import app
@@ -36,7 +37,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_quick_has_every_member_with_every_dtype_data_set_and_feature() -> None:
     pytest.importorskip("ml_dtypes", reason="ml_dtypes is not installed")
-    questions = Options("quick").questions()
+    questions = questions_of(Selection("quick"))
     assert len(set(questions)) == len(questions) < 2000
     for member in VECTOR_MEMBERS:
         dtypes = {case.dtype for case in questions if case.member == member}
@@ -53,7 +54,7 @@ def test_quick_has_every_member_with_every_dtype_data_set_and_feature() -> None:
 
 def test_large_geometries_are_asked_in_exact_integers_alone() -> None:
     named = {one.geometry for one in catalogue() if one.data is not None}
-    large = [case for case in Options("quick").questions() if elements(case) > 2200 and case.geometry not in named]
+    large = [case for case in questions_of(Selection("quick")) if elements(case) > 2200 and case.geometry not in named]
     assert len(large) > 20
     assert {(case.dtype, case.data) for case in large} <= {("float32", "integers"), ("float64", "integers")}
 
@@ -69,12 +70,12 @@ def has_conv(case: Case) -> bool:
 
 
 def test_full_has_what_quick_has_and_random_geometries_are_the_same_again() -> None:
-    full = Options("full").questions()
-    assert set(full) > set(Options("quick").questions())
-    some = Options("7", seed=3).questions()
-    assert some == Options("7", seed=3).questions()
-    assert some != Options("7", seed=4).questions()
-    assert {case.geometry for case in Options("9", seed=3).questions()} > {case.geometry for case in some}
+    full = questions_of(Selection("full"))
+    assert set(full) > set(questions_of(Selection("quick")))
+    some = questions_of(Selection("7", seed=3))
+    assert some == questions_of(Selection("7", seed=3))
+    assert some != questions_of(Selection("7", seed=4))
+    assert {case.geometry for case in questions_of(Selection("9", seed=3))} > {case.geometry for case in some}
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_full_has_what_quick_has_and_random_geometries_are_the_same_again() -> N
         (["--case", "n=2 c=3"], "vectors: case 'n=2 c=3' lacks o=, x=, k="),
         (["--case", f"{SMALL} member=conv_backward"], "vectors: no vector can be made of"),
         (["--case", "n=9 c=64 o=64 x=40,39 k=3,3 member=conv"], "vectors have 400000 at most"),
-        (["--cases", "some"], "vectors: --cases is quick, full, or a number of random geometries, but got 'some'"),
+        (["--cases", "some"], "vectors: cases are quick, full, or a number of random geometries, but got 'some'"),
     ],
 )
 def test_an_export_that_cannot_be_made_ends_with_status_two(tmp_path: Path, arguments: list[str], message: str) -> None:
