@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -63,8 +64,13 @@ def explanations(run: Run) -> list[str]:
 
 
 def check_line(run: Run, case: Case, verdict: Verdict, reason: str | None) -> dict[str, Any]:
-    """One check as data, for JSON Lines."""
-    return {"framework": run.name, "case": str(case), **asdict(verdict), "explained": reason}
+    """One check as data, for JSON Lines; JSON has no NaN and no infinity."""
+    told = {name: value if _is_json(value) else None for name, value in asdict(verdict).items()}
+    return {"framework": run.name, "case": str(case), **told, "explained": reason}
+
+
+def _is_json(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def as_json(runs: list[Run], groups: dict[str, Groups], asked: str) -> dict[str, Any]:

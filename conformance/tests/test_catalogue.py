@@ -92,6 +92,10 @@ CLAIMS: dict[tuple[str, str], Callable[[Geometry], bool]] = {
     ("20-padding", "negative: inputs are cropped, and their gradient is zero"): on_some_axis(
         lambda a: min(a.begin, a.end) < 0
     ),
+    (
+        "20-padding",
+        "cropped at the begin, zeros at the end: to look for padding at the begin alone is to read beyond the row",
+    ): on_some_axis(lambda a: a.begin < 0 < a.end),
     ("20-padding", "with stride, unequal ends and a remainder"): on_some_axis(lambda a: a.stride > 1 and amount(a) > 0),
     ("30-dilation", "alone"): lambda g: all(a.stride == 1 and amount(a) == 0 for a in g.axes),
     ("30-dilation", "with padding"): on_some_axis(lambda a: a.dilation > 1),

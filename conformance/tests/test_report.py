@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
+from dataclasses import replace
 from typing import Any
 
 from arrconv_conformance import Case
@@ -91,6 +93,7 @@ def test_a_check_is_a_line_of_data() -> None:
         "explained": "why",
     }
     assert "\n" not in json.dumps(found)
+    assert check_line(example(), one, replace(WRONG, ratio=math.nan), None)["ratio"] is None  # JSON has none
 
 
 def test_the_summary_holds_versions_counts_groups_and_reasons() -> None:

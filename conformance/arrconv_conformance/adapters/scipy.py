@@ -34,7 +34,7 @@ def conv(
     x: Any, w: Any, bias: Any, *, stride: Any, padding: Padding, dilation: Any, groups: int, padding_mode: str
 ) -> Any:
     """The forward convolution; correlate conjugates its second array, and a convolution does not."""
-    _check(w, stride, dilation, groups)
+    _check(x.shape[1], w.shape[1], w, stride, dilation, groups)
     if padding_mode != "zeros":
         raise Unsupported("scipy.signal's N-dimensional functions have no padding modes")
     return _channels(signal.correlate, x, np.conj(w), bias, padding)
@@ -52,7 +52,7 @@ def conv_transpose(
     groups: int,
 ) -> Any:
     """The transposed convolution; convolve flips the channels too, which are put in reverse before."""
-    _check(w, stride, dilation, groups)
+    _check(y.shape[1], w.shape[0], w, stride, dilation, groups)
     if any(output_padding):
         raise Unsupported("scipy.signal has no output padding")
     if isinstance(padding, str):
@@ -81,8 +81,10 @@ def _channels(call: Callable[..., Any], x: Any, kernels: Any, bias: Any, padding
     return result if bias is None else result + bias.reshape(-1, *(1,) * (x.ndim - 2))
 
 
-def _check(w: Any, stride: Any, dilation: Any, groups: int) -> None:
+def _check(channels: int, of_weight: int, w: Any, stride: Any, dilation: Any, groups: int) -> None:
     if w.dtype.name in ("float16", "bfloat16"):
         raise Unsupported("scipy.signal has no 16-bit floating-point arrays")
     if {*stride, *dilation, groups} != {1}:
         raise Unsupported("scipy.signal has no strides, no dilation and no groups")
+    if channels != of_weight:  # SciPy knows no channels: one more axis is as good
+        raise ValueError(f"the array has {channels} channels, and the weight is for {of_weight}")
