@@ -181,6 +181,7 @@ def test_an_object_of_a_file_and_calls_made_twice(tmp_path: Path) -> None:
     assert "fickle: 0" in output
     [row] = json.loads(file.read_text(encoding="utf-8"))["frameworks"][0]["results"]
     assert (row["agrees"], row["varies"]) == (1, 1)
+    assert conform(f"{path}:Fickle", "--case", case)[0] == 0  # a class is called
     for name, complaint in (("other", "the adapter has no `name`"), ("nothing", "there is no `nothing` in it")):
         status, output = conform(f"{path}:{name}", "--case", case)
         assert status == 2

@@ -77,7 +77,7 @@ def load_adapter(name: str, call_limit: float | None = None) -> Any:
 
     Args:
         name: a name; a path that ends in .py, with `:` and the name of an object in it where the module is not the
-            adapter itself; or `exec:` and a command.
+            adapter itself, or of a class, which is called without arguments; or `exec:` and a command.
         call_limit: the seconds that a program may take for a call.
 
     Raises:
@@ -115,4 +115,5 @@ def _load_file(path: Path, name: str | None) -> Any:
     spec.loader.exec_module(module)
     if name is not None and not hasattr(module, name):
         raise Unavailable(f"{path}: there is no `{name}` in it")
-    return module if name is None else getattr(module, name)
+    found = module if name is None else getattr(module, name)
+    return found() if isinstance(found, type) else found
