@@ -162,7 +162,7 @@ def _groups(target: Target, run: Run, console: Console) -> Groups:
     if not run.failures:
         return Groups([])
     with console.status(f"reducing {len(run.failures)} failures of {run.name}"), target.session() as session:
-        return grouped(run.failures, session, run.asked)
+        return grouped(run.failures, session, run.asked, explains=run.explanation)
 
 
 def _report(runs: list[Run], groups: dict[str, Groups], options: Options, console: Console, ending: _Ending) -> int:

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from arrconv_conformance.exact import Products
 from arrconv_conformance.features import features_of
+from arrconv_conformance.judge import Verdict
 from arrconv_conformance.scripts import script
 from arrconv_conformance.shrink import Shrunk, shrunk, sort_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from arrconv_conformance.cases import Case
     from arrconv_conformance.record import Failure, Run
     from arrconv_conformance.sessions import Session
@@ -80,7 +83,13 @@ class Groups:
     more: int = 0
 
 
-def grouped(failures: list[Failure], session: Session, asked: str = "", most: int = MOST_GROUPS) -> Groups:
+def grouped(
+    failures: list[Failure],
+    session: Session,
+    asked: str = "",
+    most: int = MOST_GROUPS,
+    explains: Callable[[Case, Verdict], Any] = lambda *_: None,
+) -> Groups:
     """The failures of a run by cause, the smallest of each reduced further.
 
     A failure belongs to a group if it is of the same sort. A wrong value must also be one of the same member, and have
@@ -92,14 +101,21 @@ def grouped(failures: list[Failure], session: Session, asked: str = "", most: in
         session: the framework.
         asked: the name under which its adapter is loaded; its own name where that is not given.
         most: the largest number of groups.
+        explains: gives what is known to be the reason for a verdict on a case, if anything is; a failure is not reduced
+            to one that has another reason.
     """
+
+    def ask(case: Case) -> Verdict:
+        verdict = session.ask(case)
+        return Verdict("agrees") if verdict.outcome != "agrees" and explains(case, verdict) else verdict
+
     left = sorted(failures, key=lambda failure: _size(failure.case))
     found: dict[Case, Group] = {}
     for _ in range(_REDUCTIONS * most):
         if not left or len(found) == most:
             break
         first = left[0]
-        smallest = shrunk(first.case, first.verdict, session.ask)
+        smallest = shrunk(first.case, first.verdict, ask)
         alike = tuple(failure for failure in left if failure is first or _has(failure, smallest, first))
         known = found.get(smallest.case)  # two may come down to one, though they do not look like it
         if known is None:

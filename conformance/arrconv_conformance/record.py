@@ -101,11 +101,15 @@ class Run:
             if not self.explained[expectation.reason] and not expectation.depends_on_processor
         ]
 
+    def explanation(self, case: Case, verdict: Verdict) -> str | None:
+        """What is known to be the reason for a verdict on a case; None where nothing is."""
+        return next((one.reason for one in self.expectations if one.explains(verdict, case)), None)
+
     def record(self, case: Case, verdict: Verdict) -> str | None:
         """Count the verdict on a case, and return what explains it."""
         reason = None
         if verdict.outcome not in ("agrees", "unsupported"):
-            reason = next((one.reason for one in self.expectations if one.explains(verdict, case)), None)
+            reason = self.explanation(case, verdict)
             if reason is None:
                 self.failures.append(Failure(case, verdict))
             else:

@@ -95,6 +95,19 @@ def test_a_cause_is_never_hidden_behind_that_of_another_member() -> None:
     assert members == {"conv", "conv_grad_weight"}
 
 
+def test_a_failure_is_not_reduced_to_one_that_is_explained() -> None:
+    broken = library(of("conv", "stride"))
+    failures = [failure for failure in broken.failures() if int(failure.case.geometry.batch or 0) > 1]
+
+    def explains(case: Case, _: Verdict) -> str | None:
+        return "known of small batches" if int(case.geometry.batch or 0) < 2 else None
+
+    [known] = grouped(failures, broken).groups
+    assert known.smallest.case.geometry.batch == 1
+    [group] = grouped(failures, broken, explains=explains).groups
+    assert group.smallest.case.geometry.batch == 2
+
+
 @pytest.mark.parametrize("function", ["conv", "conv_transpose"])
 def test_gradients_that_are_requested_together_belong_to_the_one_that_is_wrong(function: str) -> None:
     alone, together = f"{function}_grad_weight", f"{function}_backward"
