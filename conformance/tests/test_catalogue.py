@@ -152,6 +152,10 @@ CLAIMS: dict[tuple[str, str], Callable[[Geometry], bool]] = {
     ("80-empty", "no image"): lambda g: g.batch == 0,
     ("80-empty", "no channel"): lambda g: 0 in (g.in_channels, g.out_channels),
     ("80-empty", "kernel larger than the padded input: no output"): on_some_axis(lambda a: a.extent > a.padded_size),
+    (
+        "80-empty",
+        "kernel larger than the padded input by less than the stride: to divide towards zero is to find one output",
+    ): on_some_axis(lambda a: 0 < a.extent - a.padded_size < a.stride),
     ("80-empty", "empty spatial axes"): on_some_axis(lambda a: a.input_size == 0),
     ("90-long-sums", "many channels"): lambda g: max(g.products("y"), g.products("x")) >= 288,
     ("90-long-sums", "large kernels"): lambda g: math.prod(g.kernel_size) >= 31,

@@ -98,6 +98,14 @@ def _rounded_up(call: Call) -> Array:
     return call.with_options(padding=tuple(more)).right()
 
 
+def _towards_zero(call: Call) -> Array:
+    def more(axis: Axis) -> int:
+        beyond = axis.extent - axis.padded_size
+        return beyond if 0 < beyond < axis.stride else 0
+
+    return call.with_options(padding=tuple((axis.begin, axis.end + more(axis)) for axis in call.geometry.axes)).right()
+
+
 def _pointwise(call: Call, change: Broken) -> Array:
     """What a path of its own for kernels of one tap gets wrong."""
     return change(call) if call.ndim and max(call.geometry.kernel_size) == 1 else call.right()
@@ -267,6 +275,7 @@ FAULTS = [
     Fault("remainder at the begin", "windows aligned with the end", lambda call: along(call, _last_windows), (FORWARD,)),
     Fault("remainder at the begin in the weight gradient", "windows aligned with the end", lambda call: along(call, _last_windows), (WEIGHT,)),
     Fault("size rounded up", "ceil for floor", _rounded_up, (FORWARD,)),
+    Fault("size divided towards zero", "a division that rounds a negative number up", _towards_zero, (FORWARD,), "https://github.com/pytorch/pytorch/issues/9592"),
     Fault("stride cut to the kernel", "no gaps between windows", lambda call: along(call, _short_stride)),
     Fault("junk where no window looks", "memory that is not cleared between windows", _junk_in_gaps, (INPUT, TRANSPOSED)),
     Fault("no slack", "an input gradient of the transposed size", _without_slack, (INPUT,), "https://github.com/tracel-ai/burn/pull/4806"),
