@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
 from arrconv import ArrconvError
-from arrconv_conformance.adapters import Unavailable
+from arrconv_conformance.adapters import NAMES, Unavailable
 from arrconv_conformance.expectations import ExpectationsError, expectations_for
 from arrconv_conformance.grouping import Groups, grouped, unreduced
 from arrconv_conformance.record import Run
@@ -108,6 +108,8 @@ def conform(names: Sequence[str], options: Options, *, if_present: Sequence[str]
 
 def _runs(names: Sequence[str], if_present: Sequence[str], options: Options, console: Console) -> dict[Target, Run]:
     """A run of each framework that can be made here; its process is kept for the work."""
+    if not names and not if_present:
+        raise Unavailable(f"name a framework, {', '.join(NAMES)}, or give the path of an adapter, ending in .py")
     runs = {}
     for name in dict.fromkeys([*names, *if_present]):
         target = Target(name, options.repeats, options.limit)
