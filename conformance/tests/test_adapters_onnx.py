@@ -45,7 +45,7 @@ def transposed(ndim: int, **changes: Any) -> dict[str, Any]:
     return given
 
 
-def same(found: Any, expected: Any, dtype: Any = "float32") -> None:
+def assert_same(found: Any, expected: Any, dtype: Any = "float32") -> None:
     assert isinstance(found, np.ndarray)
     assert (found.shape, found.dtype) == (expected.shape, np.dtype(dtype))
     assert np.array_equal(found.astype(float), expected.astype(float))
@@ -63,14 +63,14 @@ def test_a_convolution_by_hand(adapter: Any) -> None:
 def test_strides_groups_dilation_and_unequal_padding(adapter: Any, padding: Any) -> None:
     x, w, bias = integers((2, 4, 9, 8), 1), integers((6, 2, 2, 3), 2), integers((6,), 3)
     given = options(2, stride=(2, 3), padding=padding, dilation=(3, 2), groups=2)
-    same(adapter.conv(x, w, bias, **given), oracle.conv(x, w, bias, **given))
+    assert_same(adapter.conv(x, w, bias, **given), oracle.conv(x, w, bias, **given))
 
 
 @pytest.mark.parametrize("adapter", ["onnxruntime", "openvino", "tinygrad"], indirect=True)
 def test_transposed_strides_groups_and_output_padding(adapter: Any) -> None:
     y, w, bias = integers((2, 6, 4, 3), 1), integers((6, 2, 2, 3), 2), integers((4,), 3)
     given = transposed(2, stride=(2, 3), padding=((1, 1), (0, 0)), groups=2) | {"output_padding": (1, 2)}
-    same(adapter.conv_transpose(y, w, bias, **given), oracle.conv_transpose(y, w, bias, **given))
+    assert_same(adapter.conv_transpose(y, w, bias, **given), oracle.conv_transpose(y, w, bias, **given))
 
 
 @everywhere
@@ -82,14 +82,14 @@ def test_padding_modes_go_to_the_operation_for_them(adapter: Any, mode: str) -> 
         with pytest.raises(Unsupported, match="no circular padding"):
             adapter.conv(x, w, None, **given)
     else:
-        same(adapter.conv(x, w, None, **given), oracle.conv(x, w, None, **given))
+        assert_same(adapter.conv(x, w, None, **given), oracle.conv(x, w, None, **given))
 
 
 @pytest.mark.parametrize("adapter", ["onnxruntime", "openvino", "tinygrad"], indirect=True)
 def test_negative_padding_crops(adapter: Any) -> None:
     x, w = integers((2, 3, 9, 8), 1), integers((4, 3, 2, 3), 2)
     given = options(2, padding=((-1, -2), (1, -1)))
-    same(adapter.conv(x, w, None, **given), oracle.conv(x, w, None, **given))
+    assert_same(adapter.conv(x, w, None, **given), oracle.conv(x, w, None, **given))
 
 
 @everywhere
@@ -104,14 +104,14 @@ def test_names_of_paddings_are_passed_on_or_unsupported(adapter: Any, padding: s
             adapter.conv(x, w, None, **options(2, padding=padding))
     else:
         expected = oracle.conv(x, w, None, **options(2, padding=amounts))
-        same(adapter.conv(x, w, None, **options(2, padding=padding)), expected)
+        assert_same(adapter.conv(x, w, None, **options(2, padding=padding)), expected)
 
 
 @everywhere
 @pytest.mark.parametrize("layout", ["last", "fortran", "strided", "offset", "readonly", "reversed", "broadcast"])
 def test_every_layout_has_the_same_values(adapter: Any, layout: str) -> None:
     x, w = (laid_out(integers(shape, seed), layout) for seed, shape in ((1, (2, 3, 6, 5)), (2, (4, 3, 2, 3))))
-    same(adapter.conv(x, w, None, **options(2)), oracle.conv(np.array(x), np.array(w), None, **options(2)))
+    assert_same(adapter.conv(x, w, None, **options(2)), oracle.conv(np.array(x), np.array(w), None, **options(2)))
 
 
 @pytest.mark.parametrize("adapter", ["openvino", "tinygrad"], indirect=True)
@@ -120,7 +120,9 @@ def test_bfloat16_is_not_read_after_it_was_freed(adapter: Any) -> None:
     x, w = integers((2, 1, 6, 5), 1, ml_dtypes.bfloat16), integers((40, 1, 2, 3), 2, ml_dtypes.bfloat16)
     for layout in ("plain", "fortran"):
         found = adapter.conv(laid_out(x, layout), laid_out(w, layout), None, **options(2))
-        same(found, oracle.conv(x.astype("float32"), w.astype("float32"), None, **options(2)), ml_dtypes.bfloat16)
+        assert_same(
+            found, oracle.conv(x.astype("float32"), w.astype("float32"), None, **options(2)), ml_dtypes.bfloat16
+        )
 
 
 @pytest.mark.parametrize("adapter", ["tinygrad"], indirect=True)
@@ -128,9 +130,9 @@ def test_gradients(adapter: Any) -> None:
     x, w, gy = integers((2, 3, 7), 1), integers((4, 3, 2), 2), integers((2, 4, 3), 3)
     given = options(1, stride=(2,))
     grads = adapter.conv_backward(x, w, gy, needs=("weight", "input", "bias"), **given)
-    same(grads["input"], oracle.transpose_input(w, gy, (7,), **given))
-    same(grads["weight"], oracle.transpose_weight(x, gy, (2,), **given))
-    same(grads["bias"], oracle.grad_bias(gy))
+    assert_same(grads["input"], oracle.transpose_input(w, gy, (7,), **given))
+    assert_same(grads["weight"], oracle.transpose_weight(x, gy, (2,), **given))
+    assert_same(grads["bias"], oracle.grad_bias(gy))
     with pytest.raises(Unsupported):
         adapter.conv_backward(*(integers(a.shape, 1, "int32") for a in (x, w, gy)), needs=("input",), **given)
 

@@ -51,7 +51,7 @@ def transposed(forward: dict[str, Any], output_padding: tuple[int, ...]) -> dict
     return kept | {"output_padding": output_padding}
 
 
-def same(found: Any, expected: Any, dtype: str = "float32") -> None:
+def assert_same(found: Any, expected: Any, dtype: str = "float32") -> None:
     assert isinstance(found, np.ndarray)
     assert (found.shape, found.dtype) == (expected.shape, np.dtype(dtype))
     assert np.array_equal(found.astype(complex), expected.astype(complex))
@@ -63,13 +63,13 @@ def is_asked_everything(adapter: Any, x_shape: Any, w_shape: Any, given: dict[st
     bias = integers((w_shape[0],), 3, dtype)
     expected = oracle.conv(x, w, bias, **given)
     y = adapter.conv(x, w, bias, **given)
-    same(y, expected, dtype)
-    same(adapter.conv(x, w, None, **given), oracle.conv(x, w, None, **given), dtype)
+    assert_same(y, expected, dtype)
+    assert_same(adapter.conv(x, w, None, **given), oracle.conv(x, w, None, **given), dtype)
     gy = integers(expected.shape, 4, dtype)
     grads = adapter.conv_backward(x, w, gy, needs=("input", "weight", "bias"), **given)
-    same(grads["input"], oracle.transpose_input(np.conj(w), gy, x.shape[2:], **given), dtype)
-    same(grads["weight"], oracle.transpose_weight(np.conj(x), gy, w.shape[2:], **given), dtype)
-    same(grads["bias"], oracle.grad_bias(gy), dtype)
+    assert_same(grads["input"], oracle.transpose_input(np.conj(w), gy, x.shape[2:], **given), dtype)
+    assert_same(grads["weight"], oracle.transpose_weight(np.conj(x), gy, w.shape[2:], **given), dtype)
+    assert_same(grads["bias"], oracle.grad_bias(gy), dtype)
     return y
 
 
@@ -78,16 +78,16 @@ def is_asked_transposed(
 ) -> None:
     y, w = integers(y_shape, 5, dtype), integers(w_shape, 6, dtype)
     bias = integers((w_shape[1] * given["groups"],), 7, dtype)
-    same(adapter.conv_transpose(y, w, bias, **given), oracle.conv_transpose(y, w, bias, **given), dtype)
-    same(adapter.conv_transpose(y, w, None, **given), oracle.conv_transpose(y, w, None, **given), dtype)
+    assert_same(adapter.conv_transpose(y, w, bias, **given), oracle.conv_transpose(y, w, bias, **given), dtype)
+    assert_same(adapter.conv_transpose(y, w, None, **given), oracle.conv_transpose(y, w, None, **given), dtype)
 
 
 def test_the_comparison_sees_every_difference() -> None:
     right = np.arange(6.0, dtype="float32").reshape(2, 3)
-    same(right, right)
+    assert_same(right, right)
     for wrong in (right.T, right.astype("float64"), right + 1, right.tolist()):
         with pytest.raises(AssertionError):
-            same(wrong, right)
+            assert_same(wrong, right)
 
 
 @everywhere
@@ -125,7 +125,7 @@ def test_gradients_by_hand(adapter: Any) -> None:
 def test_convolutions_that_all_have(adapter: Any, x_shape: Any, w_shape: Any, padding: Any) -> None:
     x, w, bias = integers(x_shape, 1), integers(w_shape, 2), integers(w_shape[:1], 3)
     given = options(len(padding), padding=padding)
-    same(adapter.conv(x, w, bias, **given), oracle.conv(x, w, bias, **given))
+    assert_same(adapter.conv(x, w, bias, **given), oracle.conv(x, w, bias, **given))
 
 
 @everywhere
@@ -173,7 +173,7 @@ def test_strides_with_groups_and_unequal_channels(adapter: Any, dtype: str) -> N
 def test_strides_with_groups_forward(adapter: Any) -> None:
     x, w, bias = integers((2, 4, 8, 7), 1), integers((6, 2, 2, 3), 2), integers((6,), 3)
     given = options(2, stride=(2, 3), padding=((1, 2), (0, 3)), dilation=(2, 1), groups=2)
-    same(adapter.conv(x, w, bias, **given), oracle.conv(x, w, bias, **given))
+    assert_same(adapter.conv(x, w, bias, **given), oracle.conv(x, w, bias, **given))
 
 
 @with_gradients
@@ -222,7 +222,7 @@ def test_gradients_of_the_transposed_convolution_are_adjoints(adapter: Any) -> N
     assert law == (y * grads["input"]).sum() == (w * grads["weight"]).sum()
     assert grads["bias"].tolist() == gx.sum((0, 2, 3)).tolist()
     forward = options(2, stride=(2, 3), padding=((1, 1), (2, 2)))
-    same(grads["input"], oracle.conv(gx, w, None, **forward)[:, :, :4, :3])
+    assert_same(grads["input"], oracle.conv(gx, w, None, **forward)[:, :, :4, :3])
 
 
 @pytest.mark.parametrize("adapter", ["jax"], indirect=True)
@@ -241,7 +241,7 @@ def test_complex_gradients_conjugate(adapter: Any) -> None:
 @pytest.mark.parametrize("adapter", ["scipy"], indirect=True)
 def test_complex_convolutions_do_not_conjugate(adapter: Any) -> None:
     x, w = integers((2, 3, 7), 1, "complex64"), integers((4, 3, 2), 2, "complex64")
-    same(adapter.conv(x, w, None, **options(1)), oracle.conv(x, w, None, **options(1)), "complex64")
+    assert_same(adapter.conv(x, w, None, **options(1)), oracle.conv(x, w, None, **options(1)), "complex64")
     given = transposed(options(1), (0,))
     is_asked_transposed(adapter, (2, 4, 6), (4, 3, 2), given, "complex64")
 
@@ -273,7 +273,7 @@ def test_names_of_paddings_are_passed_on_or_unsupported(adapter: Any, padding: s
     x, w = integers((2, 1, 5, 6), 1), integers((4, 1, 2, 3), 2)
     if padding in offered[adapter.name]:
         expected = oracle.conv(x, w, None, **options(2, padding=amounts))
-        same(adapter.conv(x, w, None, **options(2, padding=padding)), expected)
+        assert_same(adapter.conv(x, w, None, **options(2, padding=padding)), expected)
     else:
         with pytest.raises(Unsupported):
             adapter.conv(x, w, None, **options(2, padding=padding))
@@ -284,7 +284,7 @@ def test_the_names_of_a_transposed_convolution_mean_the_strided_size(adapter: An
     y, w = integers((2, 4, 3, 5), 1), integers((4, 3, 3, 4), 2)
     given = transposed(options(2, stride=(2, 3), padding="same_upper"), (0, 0))
     amounts = transposed(options(2, stride=(2, 3), padding=((0, 1), (0, 1))), (0, 0))  # of sizes 6 and 15
-    same(adapter.conv_transpose(y, w, None, **given), oracle.conv_transpose(y, w, None, **amounts))
+    assert_same(adapter.conv_transpose(y, w, None, **given), oracle.conv_transpose(y, w, None, **amounts))
 
 
 LACKS = {
@@ -346,7 +346,7 @@ def test_integers_come_back_as_such(adapter: Any, dtypes: tuple[str, ...]) -> No
         x, w = (
             abs(integers(shape, seed, "int64")).astype(dtype) for seed, shape in ((1, (2, 1, 4, 5)), (2, (3, 1, 2, 2)))
         )
-        same(adapter.conv(x, w, None, **options(2)), oracle.conv(x, w, None, **options(2)), dtype)
+        assert_same(adapter.conv(x, w, None, **options(2)), oracle.conv(x, w, None, **options(2)), dtype)
         assert adapter.claims[dtype] == "wraps"
 
 
@@ -366,7 +366,7 @@ def test_every_layout_has_the_same_values(adapter: Any, layout: str) -> None:
         with pytest.raises(Unsupported, match="negative strides"):
             adapter.conv(*views, None, **options(2))
     else:
-        same(adapter.conv(*views, None, **options(2)), oracle.conv(x, w, None, **options(2)))
+        assert_same(adapter.conv(*views, None, **options(2)), oracle.conv(x, w, None, **options(2)))
 
 
 @pytest.mark.parametrize("adapter", ["scipy"], indirect=True)
@@ -381,5 +381,5 @@ def test_jax_keeps_its_64_bits_to_itself(adapter: Any) -> None:
 
     x, w = integers((2, 3, 7), 1, "float64"), integers((4, 3, 2), 2, "float64")
     before = jax.config.jax_enable_x64
-    same(adapter.conv(x, w, None, **options(1)), oracle.conv(x, w, None, **options(1)), "float64")
+    assert_same(adapter.conv(x, w, None, **options(1)), oracle.conv(x, w, None, **options(1)), "float64")
     assert jax.config.jax_enable_x64 is before
