@@ -102,6 +102,10 @@ def _transpose(
         return _add(x, bias)
     if isinstance(padding, str):
         raise Unsupported("jax.lax.conv_transpose has no groups, no output padding, and 'SAME' and 'VALID' alone")
+    if 0 in y.shape[2:]:
+        raise Unsupported(
+            "jax.lax.conv_transpose has no groups and no output padding, and no zeros dilate what is empty"
+        )
     extents = [step * (taps - 1) + 1 for step, taps in zip(dilation, w.shape[2:], strict=True)]
     amounts = [
         (extent - 1 - begin, extent - 1 - end + more)
