@@ -83,6 +83,13 @@ class Browser:
         assert "exceptionDetails" not in reply, reply["exceptionDetails"]
         return reply["result"].get("value")
 
+    def until(self, expression: str) -> None:
+        """Until an expression on the page is true."""
+        deadline = time.monotonic() + LIMIT
+        while not self.evaluate(expression):
+            assert time.monotonic() < deadline, f"{expression} is not true after {LIMIT:g} s"
+            time.sleep(0.02)
+
     def click(self, element: str) -> None:
         """Click in the middle of what an expression on the page returns."""
         place = f"(e => {{ e.scrollIntoView({{block: 'center', inline: 'center'}}); return e }})({element})"

@@ -321,7 +321,7 @@ def test_a_click_on_a_failing_cell_opens_its_case(
     shown.click(CELL)
     shown.wait_for("Page.navigatedWithinDocument")
     assert shown.evaluate(f"{CELL}.querySelector('a').hash") == shown.evaluate("location.hash")
-    assert shown.evaluate(f"{CASE}.closest('details').open") is True
+    shown.until(f"{CASE}.closest('details').open")
     smallest = [str(group.smallest.case) for group in made.groups["broken.py"].groups]
     assert shown.evaluate(f"{CASE}.querySelector('pre').innerText") in smallest
     top, bottom = shown.evaluate(f"(b => [b.top, b.bottom])({CASE}.getBoundingClientRect())")
@@ -337,10 +337,11 @@ def test_a_button_copies_what_stands_beside_it(shown: chromium.Browser, file: Pa
     shown.open(file)
     shown.click(CELL)
     shown.wait_for("Page.navigatedWithinDocument")
+    shown.until(f"{CASE}.closest('details').open")  # nothing moves any more
     shown.evaluate("navigator.clipboard.writeText = async text => { window.got = text }")
     shown.click(BUTTON)
+    shown.until(f"{BUTTON}.innerText === 'copied'")
     assert shown.evaluate("window.got") == shown.evaluate(f"{CASE}.querySelector('pre').innerText")
-    assert shown.evaluate(f"{BUTTON}.innerText") == "copied"
     assert shown.complaints == []
     shown.evaluate("console.error('no')")
     assert len(shown.complaints) == 1  # so that they would have been seen
