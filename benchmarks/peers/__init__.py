@@ -1,0 +1,1 @@
+"""Convolutions of arrconv beside those of other libraries: `python -m benchmarks.peers`."""

@@ -1,0 +1,104 @@
+"""`python -m benchmarks.peers`: measure arrconv beside other libraries, and say what came of it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from benchmarks.engine import processor
+from benchmarks.peers.measure import measure
+from benchmarks.peers.report import as_json, picture, tables
+from benchmarks.peers.session import Missing, Session, removed
+from benchmarks.peers.work import DIRECTIONS, DTYPES, ROWS, Task
+
+LIBRARIES = ("matmul", "torch", "arrconv", "jax", "onnxruntime", "im2col", "sigpy", "scipy", "onnx_reference")
+
+
+def main(
+    rows: Annotated[list[str] | None, typer.Option("--row", help="Only this row, or rows of this group.")] = None,
+    directions: Annotated[list[str] | None, typer.Option("--direction", help=f"Of {', '.join(DIRECTIONS)}.")] = None,
+    dtypes: Annotated[list[str] | None, typer.Option("--dtype", help=f"Of {', '.join(DTYPES)}.")] = None,
+    libraries: Annotated[
+        list[str] | None, typer.Option("--library", help="NAME, or NAME:THREADS for another number of threads.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each is measured.")] = 7,
+    threads: Annotated[int, typer.Option(min=1, help="How many threads each library may use.")] = 2,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Keep the record here.")] = None,
+    picture_file: Annotated[Path | None, typer.Option("--picture", metavar="FILE", help="Draw it here.")] = None,
+) -> None:
+    """Measure arrconv beside other libraries, in turns."""
+    chosen = [row for row in ROWS.values() if rows is None or {row.name, row.group} & set(rows)]
+    _check("--row", rows, [*ROWS, *(row.group for row in ROWS.values())])
+    _check("--direction", directions, DIRECTIONS)
+    _check("--dtype", dtypes, DTYPES)
+    tasks = [
+        Task(row, direction, dtype)
+        for dtype in dtypes or DTYPES
+        for direction in directions or DIRECTIONS
+        for row in chosen
+    ]
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, 180)  # a file or a pipe is as wide as it needs to be
+    sessions = _sessions(libraries or LIBRARIES, threads, console)
+    try:
+        with Progress(console=console, transient=True) as bar:
+            at = bar.add_task("", total=len(tasks))
+            results = measure(tasks, sessions, rounds, lambda task: bar.update(at, advance=1, description=f"{task}"))
+    finally:
+        for session in sessions.values():
+            session.close()
+    about: dict[str, Any] = {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "processor": processor(),
+        "threads": threads,
+        "rounds": rounds,
+        "variables_removed": removed(),
+        "libraries": {name: session.about for name, session in sessions.items()},
+    }
+    for table in tables(results, list(sessions)):
+        console.print(table)
+    console.print(_tested(about), markup=False, highlight=False, soft_wrap=True)
+    if json_file is not None:
+        json_file.write_text(json.dumps(as_json(results, about), indent=1) + "\n", encoding="utf-8")
+    if picture_file is not None:
+        picture(results, list(sessions), picture_file)
+
+
+def _sessions(names: list[str] | tuple[str, ...], threads: int, console: Console) -> dict[str, Session]:
+    sessions = {}
+    for name in names:
+        library, _, count = name.partition(":")
+        try:
+            sessions[name] = Session(library, int(count or threads))
+        except Missing as reason:
+            console.print(f"passed over: {reason}", markup=False, highlight=False)
+    return sessions
+
+
+def _check(option: str, given: list[str] | None, known: list[str] | tuple[str, ...]) -> None:
+    if unknown := sorted(set(given or ()) - set(known)):
+        raise typer.BadParameter(f"{option} {unknown[0]!r} is unknown; there are {', '.join(dict.fromkeys(known))}")
+
+
+def _tested(about: dict[str, Any]) -> str:
+    versions = {name: value for one in about["libraries"].values() for name, value in one["versions"].items()}
+    blas = {
+        f"{pool['internal_api']} {pool['version']} {pool['architecture'] or ''}".strip()
+        for one in about["libraries"].values()
+        for pool in one["pools"]
+        if pool["user_api"] == "blas"
+    }
+    text = ", ".join(f"{name} {value}" for name, value in versions.items())
+    pins = f"variables removed: {', '.join(about['variables_removed']) or 'none'}"
+    return f"{about['processor']}, {about['threads']} threads; {text}; {', '.join(sorted(blas))}; {pins}"
+
+
+if __name__ == "__main__":
+    typer.run(main)

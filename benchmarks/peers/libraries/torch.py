@@ -1,0 +1,47 @@
+"""PyTorch on the CPU; gradients are autograd's, through a graph that is kept, so that no forward pass is timed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from benchmarks.peers.work import Array, Task
+
+
+def prepare(task: Task) -> Callable[[], Any]:
+    x, w, g = (torch.from_numpy(array) for array in task.operands)
+    geometry = task.row.geometry
+    spec = geometry.options
+    kind = "conv_transpose" if task.row.is_transposed else "conv"
+    function = getattr(functional, f"{kind}{geometry.ndim}d")
+    options: dict[str, Any] = {
+        "stride": spec["stride"],
+        "padding": tuple(begin for begin, _ in spec["padding"]),  # type: ignore[union-attr, str-unpack]
+        "dilation": spec["dilation"],
+        "groups": spec["groups"],
+    }
+    if task.row.is_transposed:
+        options["output_padding"] = task.row.output_padding
+    if task.direction == "forward":
+
+        def forward() -> Any:
+            with torch.no_grad():
+                return function(x, w, **options)
+
+        return forward
+    leaf = (x if task.direction == "input gradient" else w).requires_grad_()
+    y = function(x, w, **options)
+    return lambda: torch.autograd.grad(y, leaf, g, retain_graph=True)[0]
+
+
+def as_array(result: Any) -> Array:
+    found: Array = result.detach().resolve_conj().numpy()
+    return found
+
+
+def versions() -> dict[str, str]:
+    return {"torch": torch.__version__, "CPU capability": torch.backends.cpu.get_cpu_capability()}

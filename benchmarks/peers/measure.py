@@ -1,0 +1,137 @@
+"""Tasks measured in turns: one library after the other, round by round, so that a busy machine is busy for all."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import arrconv
+
+if TYPE_CHECKING:
+    from benchmarks.peers.session import Session
+    from benchmarks.peers.work import Array, Task
+
+LONG = 0.05
+"""Seconds that one measurement takes at least, by as many calls as that needs."""
+
+MOST_CALLS = 2000
+
+SLOW = 1.0
+"""Seconds a call beyond which a library is measured in one round alone."""
+
+
+@dataclass
+class Measured:
+    """What a library made of a task.
+
+    Attributes:
+        lacks: why it was not measured, where it was not.
+        seconds: of a call, the median of each round.
+        operations: of a call: those of the task, or of the matrix product.
+        apart: the largest difference from arrconv as a share of what both may err by.
+        digest: the SHA-256 of the result.
+        extra_bytes: the peak of memory beyond operands and result; None where the system does not say.
+    """
+
+    lacks: str = ""
+    seconds: list[float] = field(default_factory=list)
+    operations: int = 0
+    apart: float | None = None
+    digest: str = ""
+    extra_bytes: int | None = None
+
+    @property
+    def data(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def measure(
+    tasks: Iterable[Task],
+    sessions: Mapping[str, Session],
+    rounds: int,
+    on_task: Callable[[Task], None] = lambda _: None,
+) -> list[tuple[Task, dict[str, Measured]]]:
+    """Measure every task in every library, in so many rounds."""
+    found = []
+    for task in tasks:
+        on_task(task)
+        with TemporaryDirectory() as folder:
+            found.append((task, _measured(task, sessions, rounds, Path(folder))))
+    return found
+
+
+def _measured(task: Task, sessions: Mapping[str, Session], rounds: int, folder: Path) -> dict[str, Measured]:
+    results: dict[str, Measured] = {}
+    calls = {}
+    for name, session in sessions.items():
+        file = folder / f"{len(results)}.npy"
+        answer = session.ask("prepare", task=task.data, save=str(file))
+        if "lacks" in answer:
+            results[name] = Measured(answer["lacks"])
+            continue
+        results[name] = Measured(operations=answer["operations"])
+        calls[name] = max(1, min(MOST_CALLS, int(LONG / answer["seconds"])))
+        if answer["seconds"] > SLOW:
+            calls[name] = 0
+        if answer["is_task"]:
+            _compare(task, np.load(file), results[name])
+    names = [name for name, one in results.items() if not one.lacks]
+    for number in range(rounds):
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            if calls[name] or number == 0:
+                timed = sessions[name].ask("time", calls=max(1, calls[name]))
+                results[name].seconds.append(timed["seconds"])
+    for name in names:
+        results[name].extra_bytes = sessions[name].ask("memory").get("bytes")
+    return results
+
+
+def _compare(task: Task, result: Array, measured: Measured) -> None:
+    """Note how far a result is from arrconv's, which is computed here."""
+    if result.shape != task.shape or result.dtype != task.dtype:
+        raise ValueError(f"{task}: {result.dtype} {result.shape}, not {task.dtype} {task.shape}")
+    measured.digest = hashlib.sha256(np.ascontiguousarray(result).tobytes()).hexdigest()
+    expected, bound = _expected(task)
+    apart = np.abs(result - expected).astype(np.float64)
+    measured.apart = float(np.max(apart / np.maximum(2 * bound, np.finfo(np.float64).tiny)))
+
+
+_known: tuple[Task, tuple[Array, Array]] | None = None
+
+
+def _expected(task: Task) -> tuple[Array, Array]:
+    """arrconv's result and its bound, for the task that was asked for last."""
+    global _known
+    if _known is None or _known[0] != task:
+        _known = task, _computed(task)
+    return _known[1]
+
+
+def _computed(task: Task) -> tuple[Array, Array]:
+    x, w, g = task.operands
+    geometry = task.row.geometry
+    options: dict[str, Any] = dict(geometry.options)
+    if task.row.is_transposed:
+        del options["padding_mode"]
+        options["output_padding"] = task.row.output_padding
+    if task.direction == "forward":
+        function = "conv_transpose" if task.row.is_transposed else "conv"
+        return _with_bound(function, "", (x, w), options)
+    function = "conv_transpose_backward" if task.row.is_transposed else "conv_backward"
+    need = task.direction.removesuffix(" gradient")
+    return _with_bound(function, need, (x, w, g), options | {"needs": (need,)})
+
+
+def _with_bound(function: str, need: str, arrays: tuple[Array, ...], options: dict[str, Any]) -> tuple[Array, Array]:
+    both: list[Any] = [
+        getattr(arrconv, function)(*arrays, **options),
+        arrconv.error_bound(function, *arrays, **options),
+    ]
+    result, bound = [getattr(one, need) if need else one for one in both]
+    return result, bound
