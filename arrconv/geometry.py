@@ -218,10 +218,13 @@ def check_shape(name: str, shape: Sequence[int], expected: tuple[int, ...], why:
         raise ShapeError(f"{name} has shape {tuple(shape)}, but {why} has {expected}")
 
 
+_INT = {int}
+
+
 def _as_shape(name: str, shape: Sequence[int]) -> tuple[int, ...]:
     """The shape as a tuple of ints: 2.0 equals 2, and must not be remembered in its place."""
     given = tuple(shape)
-    if all(type(size) is int and size >= 0 for size in given):
+    if {*map(type, given)} <= _INT and (not given or min(given) >= 0):
         return given
     return tuple(as_int(size, f"{name}.shape[{axis}]", 0) for axis, size in enumerate(given))
 

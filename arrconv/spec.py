@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 
 from arrconv.errors import SpecError
@@ -151,16 +152,32 @@ class ConvSpec:
             SpecError: an option is not an integer, too small, of the wrong length, or an unknown name; or a negative
                 padding (a crop) meets a padding mode other than zeros.
         """
-        ndim = as_int(ndim, "ndim", 0)
-        if not isinstance(padding_mode, str) or padding_mode not in PADDING_MODES:
-            raise SpecError(f"padding_mode={padding_mode!r} is unknown; the modes are {', '.join(PADDING_MODES)}")
-        return cls(
-            stride=per_axis(stride, ndim, "stride", 1),
-            padding=_normal_padding(padding, ndim, padding_mode),
-            dilation=per_axis(dilation, ndim, "dilation", 1),
-            groups=as_int(groups, "groups", 1),
-            padding_mode=padding_mode,
-        )
+        given = (ndim, stride, padding, dilation, groups, padding_mode)
+        return (_remembered if _is_plain(given) else _spec)(*given)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is made of ints, strings and tuples alone: 2.0 equals 2, and True 1, but mean no such number."""
+    return value.__class__ in _PLAIN or (value.__class__ is tuple and all(map(_is_plain, value)))
+
+
+_PLAIN = (int, str)
+
+
+def _spec(ndim: Any, stride: Any, padding: Any, dilation: Any, groups: Any, padding_mode: PaddingMode) -> ConvSpec:
+    ndim = as_int(ndim, "ndim", 0)
+    if not isinstance(padding_mode, str) or padding_mode not in PADDING_MODES:
+        raise SpecError(f"padding_mode={padding_mode!r} is unknown; the modes are {', '.join(PADDING_MODES)}")
+    return ConvSpec(
+        stride=per_axis(stride, ndim, "stride", 1),
+        padding=_normal_padding(padding, ndim, padding_mode),
+        dilation=per_axis(dilation, ndim, "dilation", 1),
+        groups=as_int(groups, "groups", 1),
+        padding_mode=padding_mode,
+    )
+
+
+_remembered = lru_cache(maxsize=1024)(_spec)
 
 
 def _normal_padding(

@@ -39,7 +39,7 @@ LAYERS = (
     ("kernels.threads",),
     ("kernels.blocks",),
     ("kernels.taps", "kernels.gather"),
-    ("kernels.gemm",),
+    ("kernels.gemm", "kernels.table"),
     ("kernels.fft", "kernels.cuda"),
     ("kernels",),
     ("functional.*",),

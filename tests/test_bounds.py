@@ -161,7 +161,7 @@ def test_every_result_is_within_its_bound(kind: str, dtype: str) -> None:
         for name, arrays, options, exact in members(g, draw(rng, shapes_of(g), dtype, kind)):
             bound = arrconv.error_bound(name, *arrays, **options)
             assert bound.dtype == np.float64
-            for kernel in [{"algorithm": name} for name in ("gemm", "taps")] if options else [{}]:
+            for kernel in [{"algorithm": name} for name in ("table", "gemm", "taps")] if options else [{}]:
                 share = largest_share(getattr(arrconv, name)(*arrays, **options, **kernel), exact, bound)
                 assert share <= 1, (name, kernel, str(g), share)
             checked[name] += 1
@@ -343,7 +343,7 @@ def test_flushing_subnormals_needs_to_be_claimed(case: str) -> None:
 # Many positions folded onto one input
 
 
-@pytest.mark.parametrize("kernel", ["gemm", "taps"])
+@pytest.mark.parametrize("kernel", ["table", "gemm", "taps"])
 @pytest.mark.parametrize("mode", ["circular", "reflect", "replicate"])
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_folded_padding_is_within_its_bound(dtype: str, mode: str, kernel: str) -> None:

@@ -15,6 +15,7 @@ from geometries import random_geometries
 import arrconv
 from arrconv import Geometry
 from arrconv._namespace import backend_of
+from arrconv.kernels import table
 
 REALS = ["float32", "float64"]
 COMPLEXES = ["complex64", "complex128"]
@@ -139,7 +140,7 @@ def test_integers_are_exact_modulo_two_to_the_64(dtype: str, name: str) -> None:
 def test_the_largest_products_wrap_as_python_says() -> None:
     most = np.full((1, 1, 1), 2**64 - 1, np.uint64)
     least = np.full((1, 1, 1), -(2**63), np.int64)
-    for algorithm in ("gemm", "taps"):
+    for algorithm in ("table", "gemm", "taps"):
         assert arrconv.conv(most, most, algorithm=algorithm).item() == 1
         assert arrconv.conv(least, least, algorithm=algorithm).item() == 0
         assert arrconv.conv(least, np.full_like(least, 3), algorithm=algorithm).item() == -(2**63)
@@ -279,10 +280,11 @@ def test_a_complex_transpose_does_not_conjugate(dtype: str, name: str) -> None:
     assert seen >= 10
 
 
-@pytest.mark.parametrize("algorithm", ["gemm", "taps"])
+@pytest.mark.parametrize("algorithm", ["table", "gemm", "taps"])
 @pytest.mark.parametrize("dtype", ["complex128", "float64"])
-def test_gradients_are_those_of_torch(dtype: str, algorithm: str) -> None:
+def test_gradients_are_those_of_torch(dtype: str, algorithm: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """PyTorch's convention for complex gradients, forward and transposed, on whole numbers: equal to the last bit."""
+    monkeypatch.setattr(table, "_MOST", 2**30)
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     rng = np.random.default_rng(7)
     for ndim, stride, padding, dilation, groups in ((1, 2, 1, 3, 2), (2, (2, 1), (0, 2), (1, 2), 3), (3, 1, 1, 1, 1)):
@@ -318,10 +320,13 @@ def same(grads: arrconv.ConvGrads, expected: tuple[Any, ...]) -> None:
 # Second derivatives
 
 
-@pytest.mark.parametrize("algorithm", ["gemm", "taps"])
+@pytest.mark.parametrize("algorithm", ["table", "gemm", "taps"])
 @pytest.mark.parametrize("is_complex", [False, True])
-def test_second_derivatives_are_members_again(is_complex: bool, algorithm: str) -> None:
+def test_second_derivatives_are_members_again(
+    is_complex: bool, algorithm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """⟨∂member, z⟩, by linearity the difference of two calls, is ⟨step, another member⟩; exactly, in whole numbers."""
+    monkeypatch.setattr(table, "_MOST", 2**30)
     rng = np.random.default_rng(8)
     for g in random_geometries(40, seed=81):
         g = g.batched()

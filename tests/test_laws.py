@@ -165,7 +165,7 @@ GPU = [
     for share in range(SHARES)
     for kernel in ("auto", "taps")
 ]
-LIBRARIES = ["numpy-gemm", "numpy-taps", "strict-CPU_DEVICE", "strict-device1", "torch-taps", "jax-taps"]
+LIBRARIES = ["numpy-auto", "numpy-gemm", "numpy-taps", "strict-CPU_DEVICE", "strict-device1", "torch-taps", "jax-taps"]
 RUNS = [(share, name) for share in range(SHARES) for name in LIBRARIES if name != "jax-taps" or share == 0]
 JAX_EXAMPLES = 24  # JAX compiles for each new shape, which takes hundreds of times as long as the calculation
 

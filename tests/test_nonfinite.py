@@ -152,7 +152,7 @@ X, W, Y = range(3)
 PATHS = [(X, Y), (W, Y), (W, X), (Y, X), (X, W), (Y, W)]
 
 
-@pytest.mark.parametrize("algorithm", ["gemm", "taps"])
+@pytest.mark.parametrize("algorithm", ["table", "gemm", "taps"])
 @pytest.mark.parametrize("dtype", ["float32", "complex64"])
 @pytest.mark.parametrize("g", GEOMETRIES[:24])
 def test_masks_are_those_of_the_products(g: Geometry, dtype: str, algorithm: str) -> None:
@@ -257,7 +257,7 @@ def _weight_is_reached(g: Geometry, x: np.ndarray, y: np.ndarray, value: float, 
     assert np.array_equal(np.isnan(got), expected)
 
 
-@pytest.mark.parametrize("algorithm", ["gemm", "taps"])
+@pytest.mark.parametrize("algorithm", ["table", "gemm", "taps"])
 def test_opposite_infinities_meet_as_nan_and_equal_ones_stay(algorithm: str) -> None:
     x = np.asarray([[[np.inf, 1.0, -np.inf, 1.0, np.inf, np.inf]]])
     with np.errstate(all="ignore"):

@@ -102,8 +102,9 @@ def explain(member: str, /, *arrays: Array, **options: Any) -> Choice | ConvGrad
 
     >>> import numpy as np
     >>> print(explain("conv", np.ones((1, 2, 9)), np.ones((3, 2, 3))))
-    gemm
-      not taps: gemm serves this problem and comes first
+    table
+      not gemm: table serves this problem and comes first
+      not taps: table serves this problem and comes first
       not exact: it is slower, and runs only when asked for
     """
     algorithm = options.pop("algorithm", "auto")

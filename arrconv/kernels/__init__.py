@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from arrconv.errors import SpecError, UnsupportedError
-from arrconv.kernels import gemm, taps
+from arrconv.kernels import gemm, table, taps
 
 if TYPE_CHECKING:
     from arrconv.kernels.base import Kernel, Problem
 
-KERNELS: dict[str, Kernel] = {kernel.name: kernel for kernel in (gemm.KERNEL, taps.KERNEL)}
+KERNELS: dict[str, Kernel] = {kernel.name: kernel for kernel in (table.KERNEL, gemm.KERNEL, taps.KERNEL)}
 ALGORITHMS = ("auto", *KERNELS, "exact")
 """What may be asked for: "exact" is no kernel, but many contractions by kernels, rounded once after the bias."""
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DTYPES = ["float32", "float64", "complex128", "int16", "float16"]
-ALGORITHMS = ["gemm", "taps"]
+ALGORITHMS = ["table", "gemm", "taps"]
 SHAPES = {"x": (3, 4, 9, 13), "w": (6, 2, 5, 2), "bias": (6,), "gy": (3, 6, 4, 15), "back": (4,)}
 OPTIONS: dict[str, Any] = {"stride": (2, 1), "padding": ((2, 1), (0, 3)), "groups": 2}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -13,13 +14,13 @@ import pytest
 import arrconv
 from arrconv import ConvGrads, Geometry, SpecError, UnsupportedError, explain
 from arrconv._namespace import backend_of
-from arrconv.kernels import KERNELS, Choice, choose
+from arrconv.kernels import KERNELS, Choice, choose, table
 from arrconv.kernels.base import Kernel, Problem
 
 CASES = [
     "n=2 c=4 o=6 g=2 x=9,7 k=3,2 s=2,1 p=1:0,2",
     "n=3 c=5 o=2 x=13 k=4 s=3 d=2 p=2:7 mode=circular",
-    "c=6 o=9 g=3 x=5,4,7 k=2,3,1 p=1,0,2 mode=reflect",
+    "c=6 o=9 g=3 x=5,4,6 k=2,3,1 p=1,0,2 mode=reflect",
     "n=2 c=3 o=6 g=3 x=11,8 k=1,3 d=1,3 p=0:4,5:1 mode=replicate",
     "n=4 c=3 o=5 x=- k=-",
 ]
@@ -78,13 +79,21 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("member", MEMBERS)
-def test_auto_takes_gemm_on_numpy(member: str, case: str, ran: list[str]) -> None:
+def test_auto_takes_the_table_for_small_problems_on_numpy_and_gemm_for_others(
+    member: str, case: str, ran: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     arrays, options = call(member, case)
+    choice = explain(member, *arrays, **options)
+    assert choice.kernel == "table"
+    assert choice.passed_over["gemm"] == choice.passed_over["taps"] == "table serves this problem and comes first"
+    getattr(arrconv, member)(*arrays, **options)
+    monkeypatch.setattr(table, "_MOST", 0)
     choice = explain(member, *arrays, **options)
     assert choice.kernel == "gemm"
     assert choice.passed_over["taps"] == "gemm serves this problem and comes first"
+    assert re.fullmatch(r"it would gather \d+ numbers for an image, more than 0", choice.passed_over["table"])
     getattr(arrconv, member)(*arrays, **options)
-    assert ran == ["gemm"]
+    assert ran == ["table", "gemm"]
 
 
 @pytest.mark.parametrize("library", ["array_api_strict", "torch"])
@@ -95,6 +104,7 @@ def test_auto_takes_the_definition_elsewhere(member: str, library: str, ran: lis
     choice = explain(member, *arrays, **options)
     assert choice.kernel == "taps"
     assert choice.passed_over["gemm"] == f"it works on NumPy and CuPy arrays, not on those of {library}"
+    assert choice.passed_over["table"] == f"it works on NumPy arrays, not on those of {library}"
     getattr(arrconv, member)(*arrays, **options)
     assert ran == ["taps"]
 
@@ -114,7 +124,7 @@ def test_the_values_and_dtypes_play_no_part(member: str, dtype: str) -> None:
 def test_exact_results_do_not_depend_on_the_choice(member: str, dtype: str, case: str) -> None:
     function = getattr(arrconv, member)
     arrays, options = call(member, case, dtype=dtype)
-    results = [function(*arrays, algorithm=name, **options) for name in ("auto", "gemm", "taps")]
+    results = [function(*arrays, algorithm=name, **options) for name in ("auto", *KERNELS)]
     with arrconv.limits(workspace=TOO_SMALL):
         results.append(function(*arrays, **options))
     assert np.any(results[0])
@@ -123,7 +133,7 @@ def test_exact_results_do_not_depend_on_the_choice(member: str, dtype: str, case
         assert np.array_equal(results[0], other)
 
 
-@pytest.mark.parametrize("name", ["gemm", "taps"])
+@pytest.mark.parametrize("name", ["table", "gemm", "taps"])
 @pytest.mark.parametrize("member", MEMBERS)
 def test_a_named_kernel_is_the_one_that_runs(member: str, name: str, ran: list[str]) -> None:
     arrays, options = call(member, CASES[1])
@@ -156,6 +166,7 @@ def test_too_small_a_workspace_is_the_reason_not_to_gather(member: str, ran: lis
         choice = explain(member, *arrays, **options)
         assert choice.kernel == "taps"
         assert f"{8 * products} bytes, more than the 2 of the workspace" in choice.passed_over["gemm"]
+        assert re.search(r"of an image takes \d+ bytes, more than the 2 of the workspace", choice.passed_over["table"])
         getattr(arrconv, member)(*arrays, **options)
         with pytest.raises(UnsupportedError, match=f"algorithm='gemm' cannot serve this call: .* {8 * products} bytes"):
             getattr(arrconv, member)(*arrays, algorithm="gemm", **options)
@@ -183,7 +194,7 @@ def test_all_gradients_are_refused_before_any_is_computed(ran: list[str]) -> Non
     """Here the gradient by the weight, the second in turn, takes more workspace than that by the input."""
     arrays, options = call("conv_backward", "n=2 c=40 o=1 x=9 k=3")
     with arrconv.limits(workspace=3 * 40 * 3 * 8 - 1):
-        assert explain("conv_backward", *arrays, **options).input.kernel == "gemm"
+        assert explain("conv_backward", *arrays, **options).input.kernel == "table"
         assert explain("conv_backward", *arrays, **options).weight.kernel == "taps"
         with pytest.raises(UnsupportedError, match="960 bytes"):
             arrconv.conv_backward(*arrays, algorithm="gemm", needs=("weight", "input"), **options)
@@ -208,7 +219,7 @@ def test_the_gradients_together_are_explained_one_by_one(member: str) -> None:
     arrays, options = call(member, CASES[0])
     choices = explain(member, *arrays, **options)
     assert isinstance(choices, ConvGrads)
-    assert (choices.input.kernel, choices.weight.kernel, choices.bias.kernel) == ("gemm", "gemm", "sum")
+    assert (choices.input.kernel, choices.weight.kernel, choices.bias.kernel) == ("table", "table", "sum")
     alone = explain(member, *arrays, needs=("weight",), algorithm="taps", **options)
     assert (alone.input, alone.bias) == (None, None)
     assert alone.weight.kernel == "taps"
@@ -219,7 +230,7 @@ def test_the_gradient_of_a_bias_is_no_kernels_work(ran: list[str]) -> None:
     choice = explain("conv_grad_bias", gy)
     assert choice.kernel == "sum"
     assert choice.passed_over == dict.fromkeys(KERNELS, "the gradient of a bias is a plain sum")
-    assert str(choice).startswith("sum\n  not gemm: the gradient of a bias is a plain sum")
+    assert str(choice).startswith("sum\n  not table: the gradient of a bias is a plain sum")
     arrconv.conv_grad_bias(gy)
     assert ran == []
 
@@ -233,6 +244,7 @@ def test_explaining_computes_nothing_and_reads_nothing(ran: list[str]) -> None:
 def test_the_first_kernel_that_does_not_refuse_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     refusing = replace(KERNELS["gemm"], refuses=lambda problem: f"not for {problem.direction}")
     monkeypatch.setitem(KERNELS, "gemm", refusing)
+    monkeypatch.setattr(table, "_MOST", 0)
     x, w = np.ones((1, 2, 5)), np.ones((3, 2, 2))
     assert explain("conv", x, w) == Choice("taps", explain("conv", x, w).passed_over)
     assert explain("conv", x, w).passed_over["gemm"] == "not for y"
