@@ -157,7 +157,8 @@ def _table(geometry: Geometry, direction: Direction) -> tuple[Array, bool]:
     taps_count = math.prod(geometry.kernel_size)
     flat, is_flat_inside = index.reshape(taps_count, -1), inside.reshape(taps_count, -1)
     table = np.arange(channels)[:, None, None] * image + flat  # (channels, K, sums)
-    table = np.where(is_flat_inside, table, channels * image).reshape(geometry.groups, -1, flat.shape[1])
+    rows = channels // geometry.groups * taps_count
+    table = np.where(is_flat_inside, table, channels * image).reshape(geometry.groups, rows, flat.shape[1])
     table.flags.writeable = False
     return table, not bool(inside.all())
 

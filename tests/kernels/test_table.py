@@ -16,6 +16,7 @@ CASES = [
     "n=300 c=3 o=5 x=13 k=4 s=3 d=2 p=2:7",
     "n=33 c=3 o=4 x=5,4,3 k=2,3,1 p=-1:1,0,2",
     "n=2000 c=3 o=5 x=- k=-",
+    "n=40 c=3 o=4 x=0,6 k=3,2 p=2,1",  # an input without elements, and a result that has some
 ]
 DTYPES = ["float64", "float32", "complex64", "int16"]
 
