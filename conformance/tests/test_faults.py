@@ -39,7 +39,7 @@ LATE = {
     "complex products by three": "n=3 c=3 o=9 g=3 x=7,5,6 k=1,1,1 p=2,0,1 member=conv_transpose_grad_input "
     "dtype=complex128 data=normal",
 }
-"""What the quick run does not find, and the check of the full run that does."""
+"""What the quick run may miss, the second by how the BLAS rounds, and the check of the full run that finds it then."""
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +61,11 @@ def test_the_faults_are_many_and_have_names_of_their_own() -> None:
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_every_planted_fault_is_found(name: str, found: dict[str, Found]) -> None:
-    if name in LATE:
-        case = Case.parse(LATE[name])
-        finding = survey([FAULTS[name]], [case])[name]
-    else:
-        assert name in found, "the quick run does not find it; where the full run does, say so in LATE"
+    if name in found:
         finding = found[name]
+    else:
+        assert name in LATE, "the quick run does not find it; where the full run does, say so in LATE"
+        finding = survey([FAULTS[name]], [Case.parse(LATE[name])])[name]
     assert finding.verdict.outcome == "deviates", finding  # a fault that raises would prove nothing
     assert FAULTS[name].shows_in(str(finding.case.member), finding.case.needs)
     if finding.case.wrong is not None:
@@ -75,7 +74,6 @@ def test_every_planted_fault_is_found(name: str, found: dict[str, Found]) -> Non
 
 def test_the_quick_run_finds_nearly_all(found: dict[str, Found]) -> None:
     assert len(found) >= 0.9 * len(FAULTS)
-    assert not set(found) & set(LATE), "the quick run finds it now: take it out of LATE"
 
 
 def test_what_is_found_late_is_asked_by_the_full_run() -> None:
