@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,3 +35,8 @@ class Kernel:
     name: str
     refuses: Callable[[Problem], str | None]
     contract: Callable[[Problem, Array, Array], Array]
+
+
+def in_dtype(array: Array, dtype: Any) -> Array:
+    """A NumPy or CuPy array in a dtype; itself where it has it."""
+    return array if array.dtype == dtype else array.astype(dtype)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from arrconv.kernels import taps
-from arrconv.kernels.base import Kernel, Problem
+from arrconv.kernels.base import Kernel, Problem, in_dtype
 from arrconv.kernels.blocks import REACH, SMALL, Box, block_workspace, cut, plan, shares
 from arrconv.kernels.gather import Gather
 from arrconv.kernels.limits import current_limits
@@ -97,7 +97,7 @@ def _contract_w(problem: Problem, x: Array, y: Array) -> Array:
     geometry, lib, dtype = problem.geometry, _library(problem), _dtype(problem)
     if geometry.is_empty:
         return lib.zeros(geometry.weight_shape, dtype)
-    x, y = _grouped(x, geometry), _grouped(_in_dtype(y, dtype), geometry)
+    x, y = _grouped(x, geometry), _grouped(in_dtype(y, dtype), geometry)
     y = y.reshape(*y.shape[:3], -1)  # (N, G, O/G, L)
     images, groups, rows, _ = y.shape
     channels, kernel = x.shape[2], math.prod(geometry.kernel_size)
@@ -203,10 +203,6 @@ def _grouped(array: Array, geometry: Geometry) -> Array:
 def _grouped_weight(w: Array, geometry: Geometry) -> Array:
     """(O, C/G, *kernel) as (G, O/G, C/G, *kernel): a view."""
     return w.reshape(geometry.groups, geometry.out_channels // geometry.groups, *w.shape[1:])
-
-
-def _in_dtype(array: Array, dtype: Any) -> Array:
-    return array if array.dtype == dtype else array.astype(dtype)
 
 
 def _dtype(problem: Problem) -> np.dtype[Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from arrconv.kernels import taps
-from arrconv.kernels.base import Kernel, Problem
+from arrconv.kernels.base import Kernel, Problem, in_dtype
 from arrconv.kernels.blas import hold_process, hold_thread
 from arrconv.kernels.blocks import SMALL, block_workspace
 from arrconv.kernels.limits import current_limits
@@ -53,18 +53,18 @@ def contract(problem: Problem, first: Array, second: Array) -> Array:
         return np.zeros(shapes[problem.direction], dtype)
     match problem.direction:
         case "y":
-            w = _in(dtype, second.reshape(_matrix_shape(geometry)))
+            w = in_dtype(second.reshape(_matrix_shape(geometry)), dtype)
             return _by_image(geometry, "y", first, w, dtype).reshape(geometry.output_shape)
         case "x":
             if first.dtype.kind in "fc" and not np.isfinite(first).all():
                 # Zeros beyond the border of y are no part of the form; a product with an infinite w shows them.
                 return taps.contract(problem, first, second)
-            w = _in(dtype, first).reshape(*_matrix_shape(geometry)[:2], -1, math.prod(geometry.kernel_size))
+            w = in_dtype(first, dtype).reshape(*_matrix_shape(geometry)[:2], -1, math.prod(geometry.kernel_size))
             w = w.swapaxes(1, 2).reshape(geometry.groups, w.shape[2], -1)  # (G, C/G, O/G·K)
             return _by_image(geometry, "x", second, w, dtype).reshape(geometry.input_shape)
         case "w":
-            rows = _in(
-                dtype, second.reshape(len(second), geometry.groups, geometry.out_channels // geometry.groups, -1)
+            rows = in_dtype(
+                second.reshape(len(second), geometry.groups, geometry.out_channels // geometry.groups, -1), dtype
             )
             return _summed(geometry, first, rows, dtype).reshape(geometry.weight_shape)
 
@@ -118,7 +118,7 @@ def _columns(geometry: Geometry, direction: Direction, source: Array, dtype: Any
     table, reads_zeros = _table(geometry, direction)
     flat = source.reshape(len(source), -1)
     if not reads_zeros:
-        return _in(dtype, flat).take(table, axis=1)
+        return in_dtype(flat, dtype).take(table, axis=1)
     wide = np.zeros((flat.shape[0], flat.shape[1] + 1), dtype)
     wide[:, :-1] = flat
     return wide.take(table, axis=1)
@@ -181,10 +181,6 @@ def _matrix_shape(geometry: Geometry) -> tuple[int, int, int]:
     """(G, C_out/G, C_in/G·K)."""
     rows = geometry.out_channels // geometry.groups
     return geometry.groups, rows, geometry.in_channels // geometry.groups * math.prod(geometry.kernel_size)
-
-
-def _in(dtype: Any, array: Array) -> Array:
-    return array if array.dtype == dtype else array.astype(dtype)
 
 
 KERNEL = Kernel("table", refuses, contract)

@@ -73,7 +73,7 @@ def is_asked_everything(adapter: Any, x_shape: Any, w_shape: Any, given: dict[st
     return y
 
 
-def is_asked_transposed(
+def assert_right_transposed(
     adapter: Any, y_shape: Any, w_shape: Any, given: dict[str, Any], dtype: str = "float32"
 ) -> None:
     y, w = integers(y_shape, 5, dtype), integers(w_shape, 6, dtype)
@@ -138,7 +138,7 @@ def test_convolutions_that_all_have(adapter: Any, x_shape: Any, w_shape: Any, pa
     ],
 )
 def test_transposed_convolutions_that_all_have(adapter: Any, y_shape: Any, w_shape: Any, padding: Any) -> None:
-    is_asked_transposed(
+    assert_right_transposed(
         adapter, y_shape, w_shape, transposed(options(len(padding), padding=padding), (0,) * len(padding))
     )
 
@@ -166,7 +166,7 @@ def test_strides_with_groups_and_unequal_channels(adapter: Any, dtype: str) -> N
         pytest.skip("MLX has these dtypes not at all, or not with groups")
     given = options(2, stride=(2, 3), padding=((1, 2), (0, 3)), dilation=(2, 1), groups=2)
     is_asked_everything(adapter, (2, 4, 8, 7), (6, 2, 2, 3), given, dtype)
-    is_asked_transposed(adapter, (2, 6, 4, 3), (6, 2, 2, 3), transposed(given, (1, 2)), dtype)
+    assert_right_transposed(adapter, (2, 6, 4, 3), (6, 2, 2, 3), transposed(given, (1, 2)), dtype)
 
 
 @pytest.mark.parametrize("adapter", ["jax", "tensorflow"], indirect=True)
@@ -186,14 +186,14 @@ def test_strides_with_groups_forward(adapter: Any) -> None:
     ],
 )
 def test_output_padding(adapter: Any, y_shape: Any, w_shape: Any, stride: Any, output_padding: Any) -> None:
-    is_asked_transposed(adapter, y_shape, w_shape, transposed(options(len(stride), stride=stride), output_padding))
+    assert_right_transposed(adapter, y_shape, w_shape, transposed(options(len(stride), stride=stride), output_padding))
 
 
 @with_gradients
 def test_the_padding_of_a_transposed_convolution_crops(adapter: Any) -> None:
     for padding in (((1, 1), (2, 2)), ((1, 0), (0, 2))):
         given = transposed(options(2, stride=(2, 3), padding=padding), (1, 0))
-        is_asked_transposed(adapter, (2, 4, 5, 3), (4, 2, 3, 4), given)
+        assert_right_transposed(adapter, (2, 4, 5, 3), (4, 2, 3, 4), given)
 
 
 @with_gradients
@@ -243,7 +243,7 @@ def test_complex_convolutions_do_not_conjugate(adapter: Any) -> None:
     x, w = integers((2, 3, 7), 1, "complex64"), integers((4, 3, 2), 2, "complex64")
     assert_same(adapter.conv(x, w, None, **options(1)), oracle.conv(x, w, None, **options(1)), "complex64")
     given = transposed(options(1), (0,))
-    is_asked_transposed(adapter, (2, 4, 6), (4, 3, 2), given, "complex64")
+    assert_right_transposed(adapter, (2, 4, 6), (4, 3, 2), given, "complex64")
 
 
 @with_gradients
