@@ -74,9 +74,19 @@ class Windows:
         start = self.start + self.spacing * tap
         return slice(start + self.step * windows.start, max(start + self.step * (windows.stop - 1) + 1, 0), self.step)
 
-    def part(self, first: int, count: int) -> Windows:
-        """The windows first … first + count − 1 alone."""
-        return replace(self, count=count, start=self.start + self.step * first)
+    def part(self, first: int, count: int, every: int = 1) -> Windows:
+        """So many windows alone, from the first on every one, every second, …."""
+        return replace(self, count=count, start=self.start + self.step * first, step=self.step * every)
+
+    @property
+    def kin(self) -> int:
+        """How far apart windows are whose taps share a residue modulo the spacing: they read the same elements."""
+        return self.spacing // math.gcd(self.step, self.spacing)
+
+    def elements(self) -> Windows:
+        """What windows read that are all kin, each element once, as windows of one tap."""
+        count = (self.count - 1) * (self.step // self.spacing) + self.taps
+        return Windows(self.size, 1, count, self.spacing, 1, self.start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +94,21 @@ class Phase:
     """The inputs of one residue modulo the stride: which they are, which taps reach them, and the windows over y."""
 
     first: int
+    stride: int
     first_tap: int
     tap_step: int
     windows: Windows
+
+    @property
+    def inputs(self) -> slice:
+        """Which inputs these are."""
+        return slice(self.first, None, self.stride)
+
+    @property
+    def taps(self) -> slice:
+        """Which taps reach them, backwards, as the windows see them."""
+        last = self.first_tap + self.tap_step * (self.windows.taps - 1)
+        return slice(last, self.first_tap - 1 if self.first_tap else None, -self.tap_step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +202,8 @@ class Axis:
                 continue
             last_shift = self.dilation * first_tap // self.stride + spacing * (taps - 1)
             windows = Windows(self.output_size, taps, high - low, 1, spacing, low - last_shift)
-            found.append(Phase(self.stride * low + residue - self.begin, first_tap, tap_step, windows))
+            first = self.stride * low + residue - self.begin
+            found.append(Phase(first, self.stride, first_tap, tap_step, windows))
         return tuple(found)
 
     @property

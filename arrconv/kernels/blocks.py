@@ -15,16 +15,13 @@ if TYPE_CHECKING:
 
     from arrconv.axis import Windows
 
-SMALL = 2**18
-"""Products; work below this is not worth a second thread."""
+BLOCK_BYTES = 2**22
+"""Gathered columns of one block: enough for a matrix product at full rate, and in cache."""
 
-REACH = 2
-"""Elements read for each window, up to which a block counts as compact."""
-
-_BLOCK_BYTES = 2**21  # gathered columns of one block: enough for a matrix product at full rate, and in cache
 _LEAST_COLUMNS = 128  # below this many columns a matrix product mostly reads the other matrix
+_SMALL_BYTES = 2**18  # of the columns of an image that is too small to be cut
 _SHARES = 4  # the least number of pieces to cut large work into, so that several threads have something to do
-_PARTS = 3  # of the workspace: the columns, the slab they come from, a product that is not written in place
+_PARTS = 4  # of the workspace: the columns, the slab they come from (up to two), a product that is not written in place
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +35,6 @@ class Box:
         shape: the taps, then the positions, of the block's columns.
         span: what the windows read of the source, as a slice of each axis; meaningful where it is inside.
         is_inside: whether the windows read nothing beyond the source.
-        reach: how many elements of a channel the span has.
         is_dense: whether the span is worth copying whole: at most twice what the windows hold.
     """
 
@@ -48,7 +44,6 @@ class Box:
     shape: tuple[int, ...]
     span: tuple[slice, ...]
     is_inside: bool
-    reach: int
     is_dense: bool
 
     @classmethod
@@ -64,23 +59,23 @@ class Box:
             shape=shape,
             span=tuple(slice(w.start, w.stop) for w in windows),
             is_inside=all(w.is_inside for w in windows),
-            reach=reach,
             is_dense=reach <= 2 * math.prod(shape),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a walk is cut: into ranges of groups, and boxes of windows.
+    """How a walk is cut: into ranges of images and of groups, and boxes of windows.
 
-    `is_whole` says that the windows are of one element each, the source in order: columns that need no gathering;
-    `is_compact` that no block reads more than `REACH` elements of a channel for each of its windows.
+    `is_joined` says that the columns of several images make one matrix; `is_whole` that the windows are of one element
+    each, the source in order: columns that need no gathering.
     """
 
+    images: tuple[slice, ...]
     groups: tuple[slice, ...]
     boxes: tuple[Box, ...]
+    is_joined: bool
     is_whole: bool
-    is_compact: bool
 
 
 def block_workspace() -> int:
@@ -88,20 +83,29 @@ def block_workspace() -> int:
     return current_limits().workspace // _PARTS
 
 
-def plan(groups: int, column_bytes: int, windows: tuple[Windows, ...], *, cached: bool, split: bool) -> Plan:
-    """Cut groups and positions into blocks; a column, one window of one group, takes `column_bytes`.
+def plan(
+    images: int, groups: int, column_bytes: int, windows: tuple[Windows, ...], *, cached: bool, shared: int, joined: int
+) -> Plan:
+    """Cut images, groups and positions into blocks; a column, one window of one group, takes `column_bytes`.
 
     Blocks depend on the sizes and the workspace alone, never on the number of threads. With `cached` they are sized
-    for a processor's cache, else for the workspace; with `split` one image is cut even if it would fit whole.
+    for a processor's cache, else for the workspace. Work that is in `shared` pieces already is cut into as many more
+    as several threads need. Images of fewer than `joined` positions are joined.
     """
     workspace = block_workspace()
-    return _plan(groups, column_bytes, windows, workspace, min(workspace, _BLOCK_BYTES) if cached else workspace, split)
+    target = min(workspace, BLOCK_BYTES) if cached else workspace
+    return _plan(images, groups, max(1, column_bytes), windows, workspace, target, shared, joined)
 
 
 def cut(length: int, parts: int) -> list[slice]:
     """0 … length in at most so many ranges of nearly equal length; one empty range if the length is 0."""
     step = max(1, -(-length // parts))
     return [slice(start, min(start + step, length)) for start in range(0, max(1, length), step)]
+
+
+def even(length: int, most: int) -> list[slice]:
+    """0 … length in ranges of at most so many, of nearly equal length."""
+    return cut(length, -(-length // most))
 
 
 def shares(pieces: int) -> int:
@@ -111,22 +115,38 @@ def shares(pieces: int) -> int:
 
 @lru_cache(maxsize=128)
 def _plan(
-    groups: int, column_bytes: int, windows: tuple[Windows, ...], workspace: int, target: int, split: bool
+    images: int,
+    groups: int,
+    column_bytes: int,
+    windows: tuple[Windows, ...],
+    workspace: int,
+    target: int,
+    shared: int,
+    joined: int,
 ) -> Plan:
-    positions = math.prod(w.count for w in windows)
-    column_bytes = max(1, column_bytes)
+    positions = max(1, math.prod(w.count for w in windows))
     columns = max(target // column_bytes, min(_LEAST_COLUMNS, workspace // column_bytes), 1)
-    if split and positions * column_bytes * groups > SMALL:
-        columns = min(columns, max(_LEAST_COLUMNS, -(-positions // _SHARES)))
-    columns = min(columns, max(1, positions))
+    if positions * column_bytes * groups > _SMALL_BYTES:
+        columns = min(columns, max(_LEAST_COLUMNS, -(-positions // shares(images * shared))))
+    columns = min(columns, positions)
     step = max(1, min(groups, target // (columns * column_bytes)))
-    ranges = tuple(slice(g, min(g + step, groups)) for g in range(0, groups, step))
-    boxes = tuple(_boxes(windows, columns))
-    is_compact = all(box.reach <= REACH * (box.flat.stop - box.flat.start) for box in boxes)
-    return Plan(ranges, boxes, all(w.is_identity for w in windows), is_compact)
+    ranges = tuple(even(groups, step))
+    cuts = tuple(boxes(windows, columns))
+    together = 1
+    if len(cuts) == 1:
+        least = min(-(-_LEAST_COLUMNS // positions), workspace // (positions * column_bytes * step))
+        fair = images * len(ranges) * shared // _SHARES
+        together = max(1, min(max(target // (positions * column_bytes * step), least), fair))
+    return Plan(
+        tuple(even(images, together)),
+        ranges,
+        cuts,
+        is_joined=together > 1 and positions < joined,
+        is_whole=all(w.is_identity for w in windows),
+    )
 
 
-def _boxes(windows: tuple[Windows, ...], columns: int) -> Iterator[Box]:
+def boxes(windows: tuple[Windows, ...], columns: int) -> Iterator[Box]:
     """Boxes of at most `columns` positions, each a contiguous range of the flattened ones."""
     counts = [w.count for w in windows]
     lengths: list[int] = []

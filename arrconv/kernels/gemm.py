@@ -16,21 +16,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from arrconv.kernels import taps
-from arrconv.kernels.base import Kernel, Problem, in_dtype
-from arrconv.kernels.blocks import REACH, SMALL, Box, block_workspace, cut, plan, shares
-from arrconv.kernels.gather import Gather
-from arrconv.kernels.limits import current_limits
-from arrconv.kernels.threads import for_each
+from arrconv.kernels.base import Kernel, Problem
+from arrconv.kernels.blocks import block_workspace, cut, plan, shares
+from arrconv.kernels.correlate import correlate
+from arrconv.kernels.gather import Gather, Positions, side_by_side
+from arrconv.kernels.scatter import scatter
+from arrconv.kernels.threads import for_each, is_shared, threads_for
+from arrconv.kernels.walks import inputs_of, phases_of, taps_together, windows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from arrconv._namespace import Array
-    from arrconv.axis import Phase, Windows
     from arrconv.geometry import Direction, Geometry
 
 _MOST_ROWS = 1024  # gathered rows of one block of the weight gradient
-_DIRECT = 4  # up to this many channel pairs a group, multiplying and adding arrays beats gathering
+_LONG_ENOUGH = 512  # positions of an image, from which on images of the weight gradient are multiplied one by one
+_FEW_CHANNELS = 16  # below which matrices are too narrow for the BLAS
 
 
 def refuses(problem: Problem) -> str | None:
@@ -54,15 +56,16 @@ def _gathered(geometry: Geometry, direction: Direction) -> int:
 
 
 @lru_cache(maxsize=1024)
-def _windows(geometry: Geometry) -> tuple[Windows, ...]:
-    """How outputs read inputs, on each axis."""
-    return tuple(axis.windows() for axis in geometry.axes)
+def _is_scattered(geometry: Geometry) -> bool:
+    """Whether ∂T/∂x adds products to where they belong, rather than gather what they are made of.
 
-
-@lru_cache(maxsize=1024)
-def _phases(geometry: Geometry) -> tuple[tuple[Phase, ...], ...]:
-    """How inputs read outputs: each combination of phases of the stride along the axes."""
-    return tuple(product(*(axis.phases() for axis in geometry.axes)))
+    The one adds C_in, the other copies C_out elements for each tap and output; and a matrix product of a few input
+    channels is slow, as is one of sums over a few output channels. Where one tap reaches each input, there is nothing
+    to copy or to add.
+    """
+    channels = geometry.in_channels // geometry.groups
+    is_few = channels < _FEW_CHANNELS and max(2 * channels, _FEW_CHANNELS) <= geometry.out_channels // geometry.groups
+    return is_few and any(w.taps > 1 for windows in phases_of(geometry) for w in windows)
 
 
 def contract(problem: Problem, first: Array, second: Array) -> Array:
@@ -73,122 +76,79 @@ def contract(problem: Problem, first: Array, second: Array) -> Array:
 def _contract_y(problem: Problem, x: Array, w: Array) -> Array:
     geometry, lib = problem.geometry, _library(problem)
     y = lib.empty(_grouped_shape(geometry, geometry.out_channels, geometry.output_size), _dtype(problem))
-    _correlate(lib, _grouped(x, geometry), _grouped_weight(w, geometry), _windows(geometry), y)
+    correlate(lib, _grouped(x, geometry), _grouped_weight(w, geometry), windows_of(geometry), y)
     return y.reshape(geometry.output_shape)
 
 
 def _contract_x(problem: Problem, w: Array, y: Array) -> Array:
-    """∂T/∂x as one convolution of y, with some of the taps, for each combination of phases of the stride."""
     geometry, lib = problem.geometry, _library(problem)
     if not problem.backend.is_integer and not lib.isfinite(w).all():
         # The blocks multiply w by zeros beyond the border of y, which are no part of the form; an infinite w shows it.
         return taps.contract(problem, w, y)
     x = lib.zeros(_grouped_shape(geometry, geometry.in_channels, geometry.input_size), _dtype(problem))
-    w = _grouped_weight(w, geometry).swapaxes(1, 2)  # (G, C/G, O/G, *kernel)
-    for phases in _phases(geometry):
-        matrix = w[(..., *(_taps_backwards(phase) for phase in phases))]
-        strides = (axis.stride for axis in geometry.axes)
-        places = tuple(slice(phase.first, None, stride) for phase, stride in zip(phases, strides, strict=True))
-        _correlate(lib, _grouped(y, geometry), matrix, tuple(phase.windows for phase in phases), x[(..., *places)])
+    y, w = _grouped(y, geometry), _grouped_weight(w, geometry)
+    if _is_scattered(geometry):
+        scatter(lib, y, w, windows_of(geometry), x)
+    else:
+        _gather_phases(lib, y, w.swapaxes(1, 2), geometry, x)
     return x.reshape(geometry.input_shape)
+
+
+def _gather_phases(lib: Any, y: Array, w: Array, geometry: Geometry, x: Array) -> None:
+    """∂T/∂x as a convolution of y, with some of the taps of w (G, C/G, O/G, *kernel), for each phase of the stride.
+
+    Phases that see the same windows are one convolution, with the channels of all of them.
+    """
+    for windows, alike in phases_of(geometry).items():
+        matrix = taps_together(lib, w, alike)
+        correlate(lib, y, matrix, windows, *(x[(..., *inputs_of(phases))] for phases in alike))
 
 
 def _contract_w(problem: Problem, x: Array, y: Array) -> Array:
     geometry, lib, dtype = problem.geometry, _library(problem), _dtype(problem)
     if geometry.is_empty:
         return lib.zeros(geometry.weight_shape, dtype)
-    x, y = _grouped(x, geometry), _grouped(in_dtype(y, dtype), geometry)
-    y = y.reshape(*y.shape[:3], -1)  # (N, G, O/G, L)
-    images, groups, rows, _ = y.shape
+    x, y = _grouped(x, geometry), _grouped(y, geometry)
+    images, groups, rows = y.shape[:3]
     channels, kernel = x.shape[2], math.prod(geometry.kernel_size)
-    windows = _windows(geometry)
+    windows = windows_of(geometry)
     most = min(_MOST_ROWS, block_workspace() // (rows * dtype.itemsize))
     channel_ranges = cut(channels, -(-channels // max(1, most // kernel)))
-    column_bytes = channel_ranges[0].stop * kernel * dtype.itemsize
-    blocks = plan(groups, column_bytes, windows, cached=lib is np, split=False)
-    pieces = [(n, box) for n in range(images) for box in blocks.boxes]
+    column_bytes = max(rows, channel_ranges[0].stop * kernel) * dtype.itemsize
+    blocks = plan(
+        images, groups, column_bytes, windows, cached=lib is np, shared=len(channel_ranges), joined=_LONG_ENOUGH
+    )
+    pieces = list(product(blocks.images, blocks.boxes))
     work = y.size * channels * kernel
     # A sum is cut into parts, added in order, only where there are too few channels to share out.
-    parts = cut(len(pieces), shares(len(blocks.groups) * len(channel_ranges)) if work > SMALL else 1)
+    parts = cut(len(pieces), shares(len(blocks.groups) * len(channel_ranges)) if is_shared(work) else 1)
     sums = lib.zeros((len(parts), groups, rows, channels * kernel), dtype)
+    layout = side_by_side(geometry.ndim)
 
     def make_worker() -> Callable[[tuple[int, slice, slice]], None]:
-        gather = Gather(lib, x, blocks, dtype)
+        gather, positions, inputs = Gather(lib, x, dtype), Positions(lib, y, dtype), Positions(lib, x, dtype)
 
         def worker(task: tuple[int, slice, slice]) -> None:
             part, gs, cs = task
             total = sums[part, gs, :, cs.start * kernel : cs.stop * kernel]
-            for n, box in pieces[parts[part]]:
-                columns = gather(n, gs, cs, box)  # (g, c·K, l)
-                total += lib.matmul(y[n, gs, :, box.flat], columns.swapaxes(1, 2))
+            for ns, box in pieces[parts[part]]:
+                is_joined = ns.stop - ns.start > 1
+                outputs = positions(ns, gs, slice(None), box, is_joined=is_joined)  # (1, g, O, n·l)
+                if blocks.is_whole:
+                    columns = inputs(ns, gs, cs, box, is_joined=is_joined)
+                else:
+                    columns = gather(ns, gs, cs, box, layout)  # (1, g, c·K, n·l)
+                total += lib.matmul(outputs[0], columns[0].swapaxes(1, 2))
 
         return worker
 
-    for_each(list(product(range(len(parts)), blocks.groups, channel_ranges)), make_worker, _threads(lib, work))
+    for_each(list(product(range(len(parts)), blocks.groups, channel_ranges)), make_worker, threads_for(lib, work))
     for part in sums[1:]:
         sums[0] += part
     return sums[0].reshape(geometry.weight_shape)
 
 
 _CONTRACTIONS = {"y": _contract_y, "x": _contract_x, "w": _contract_w}
-
-
-def _correlate(lib: Any, source: Array, matrix: Array, windows: tuple[Windows, ...], out: Array) -> None:
-    """Let out (N, G, O, *positions) = matrix (G, O, C, *taps) times the windows of source (N, G, C, *sizes)."""
-    groups, rows, channels = matrix.shape[:3]
-    if out.size == 0 or channels == 0:
-        out[...] = 0
-        return
-    flat_out = out.reshape(*out.shape[:3], -1) if out.flags.c_contiguous else None  # (N, G, O, L), a view
-    matrix = lib.ascontiguousarray(matrix.reshape(groups, rows, -1), out.dtype)  # (G, O, C·K)
-    options = {"cached": lib is np, "split": len(out) < 4}
-    direct = groups > 1 and rows * channels <= _DIRECT
-    if direct:  # without gathering, a block takes what it reads of each channel, and one term
-        blocks = plan(groups, (REACH * channels + 1) * out.dtype.itemsize, windows, **options)
-        direct = blocks.is_compact
-    if not direct:
-        # A product that is not written in place needs room for itself, which may be more than for its columns.
-        height = matrix.shape[2] if flat_out is not None else max(matrix.shape[1:])
-        blocks = plan(groups, height * out.dtype.itemsize, windows, **options)
-
-    def make_worker() -> Callable[[tuple[int, slice, Box]], None]:
-        gather = Gather(lib, source, blocks, out.dtype)
-
-        def worker(task: tuple[int, slice, Box]) -> None:
-            n, gs, box = task
-            if direct:
-                _accumulate(lib, gather.view(n, gs, box), matrix[gs], out[(n, gs, slice(None), *box.places)])
-                return
-            columns = gather(n, gs, slice(None), box)  # (g, C·K, l)
-            if flat_out is not None:
-                lib.matmul(matrix[gs], columns, out=flat_out[n, gs, :, box.flat])
-            else:
-                target = out[(n, gs, slice(None), *box.places)]
-                target[...] = lib.matmul(matrix[gs], columns).reshape(target.shape)
-
-        return worker
-
-    tasks = list(product(range(len(out)), blocks.groups, blocks.boxes))
-    for_each(tasks, make_worker, _threads(lib, out.size * matrix.shape[2]))
-
-
-def _accumulate(lib: Any, view: Array, matrix: Array, out: Array) -> None:
-    """Let out (g, O, *l) = Σ over c, k of matrix (g, O, C·K) times view (g, C, *K, *l), without gathering."""
-    ndim = out.ndim - 2
-    term = lib.empty(out[:, 0].shape, out.dtype)
-    for row in range(out.shape[1]):
-        for number, tap in enumerate(product(*(range(size) for size in view.shape[1 : 2 + ndim]))):
-            factor = matrix[:, row, number].reshape(-1, *(1,) * ndim)
-            if number == 0:
-                lib.multiply(view[(slice(None), *tap)], factor, out=out[:, row])
-            else:
-                lib.multiply(view[(slice(None), *tap)], factor, out=term)
-                out[:, row] += term
-
-
-def _taps_backwards(phase: Phase) -> slice:
-    last = phase.first_tap + phase.tap_step * (phase.windows.taps - 1)
-    return slice(last, phase.first_tap - 1 if phase.first_tap else None, -phase.tap_step)
 
 
 def _grouped_shape(geometry: Geometry, channels: int, sizes: tuple[int, ...]) -> tuple[int, ...]:
@@ -208,10 +168,6 @@ def _grouped_weight(w: Array, geometry: Geometry) -> Array:
 def _dtype(problem: Problem) -> np.dtype[Any]:
     dtype: np.dtype[Any] = np.dtype(problem.backend.accumulator)
     return dtype
-
-
-def _threads(lib: Any, work: int) -> int:
-    return current_limits().threads if lib is np and work > SMALL else 1
 
 
 def _library(problem: Problem) -> Any:

@@ -8,26 +8,26 @@ are taken many at a time, but multiplied one by one, so that the bits of a resul
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import lru_cache, reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from arrconv.kernels import taps
 from arrconv.kernels.base import Kernel, Problem, in_dtype
-from arrconv.kernels.blas import hold_process, hold_thread
-from arrconv.kernels.blocks import SMALL, block_workspace
-from arrconv.kernels.limits import current_limits
-from arrconv.kernels.threads import for_each
+from arrconv.kernels.blocks import block_workspace, cut, even, shares
+from arrconv.kernels.threads import for_each, is_shared, threads_for
+from arrconv.kernels.walks import inputs_of, phases_of, taps_together, windows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from arrconv._namespace import Array
-    from arrconv.axis import Axis
+    from arrconv.axis import Windows
     from arrconv.geometry import Direction, Geometry
 
-_MOST = 2**14
+_MOST = {"y": 2**15, "x": 2**15, "w": 2**14}
 """Numbers gathered for an image; above, blocks that stay in the processor's cache are faster."""
 
 _TOGETHER = 2**16
@@ -38,8 +38,9 @@ def refuses(problem: Problem) -> str | None:
     """Why the table cannot serve a problem, or None."""
     if problem.backend.library != "numpy":
         return f"it works on NumPy arrays, not on those of {problem.backend.library}"
-    if (count := _gathered(problem.geometry, problem.direction)) > _MOST:
-        return f"it would gather {count} numbers for an image, more than {_MOST}"
+    most = _MOST[problem.direction]
+    if (count := _gathered(problem.geometry, problem.direction)) > most:
+        return f"it would gather {count} numbers for an image, more than {most}"
     if (needed := count * np.dtype(problem.backend.accumulator).itemsize) > (room := block_workspace()):
         return f"gathering the products of an image takes {needed} bytes, more than the {room} of the workspace"
     return None
@@ -48,139 +49,199 @@ def refuses(problem: Problem) -> str | None:
 def contract(problem: Problem, first: Array, second: Array) -> Array:
     """The contraction as one matrix product for each image and group, in the accumulator's dtype."""
     geometry, dtype = problem.geometry, np.dtype(problem.backend.accumulator)
-    if geometry.is_empty:
+    if geometry.is_empty or _gathered(geometry, problem.direction) == 0:
         shapes = {"y": geometry.output_shape, "x": geometry.input_shape, "w": geometry.weight_shape}
         return np.zeros(shapes[problem.direction], dtype)
+    groups, recipe = geometry.groups, _recipe(geometry, problem.direction)
     match problem.direction:
         case "y":
-            w = in_dtype(second.reshape(_matrix_shape(geometry)), dtype)
-            return _by_image(geometry, "y", first, w, dtype).reshape(geometry.output_shape)
+            matrix = in_dtype(second, dtype).reshape(groups, geometry.out_channels // groups, -1)  # (G, O/G, C/G·K)
+            return _by_image(recipe, first, [matrix], geometry.output_shape)
         case "x":
             if first.dtype.kind in "fc" and not np.isfinite(first).all():
                 # Zeros beyond the border of y are no part of the form; a product with an infinite w shows them.
                 return taps.contract(problem, first, second)
-            w = in_dtype(first, dtype).reshape(*_matrix_shape(geometry)[:2], -1, math.prod(geometry.kernel_size))
-            w = w.swapaxes(1, 2).reshape(geometry.groups, w.shape[2], -1)  # (G, C/G, O/G·K)
-            return _by_image(geometry, "x", second, w, dtype).reshape(geometry.input_shape)
+            w = in_dtype(first, dtype).reshape(groups, -1, *first.shape[1:]).swapaxes(1, 2)  # (G, C/G, O/G, *kernel)
+            together = [taps_together(np, w, alike) for alike in phases_of(geometry).values()]
+            matrices = [matrix.reshape(*matrix.shape[:2], -1) for matrix in together]  # (G, phases·C/G, O/G·taps)
+            return _by_image(recipe, second, matrices, geometry.input_shape)
         case "w":
-            rows = in_dtype(
-                second.reshape(len(second), geometry.groups, geometry.out_channels // geometry.groups, -1), dtype
-            )
-            return _summed(geometry, first, rows, dtype).reshape(geometry.weight_shape)
+            y = in_dtype(second, dtype).reshape(len(second), groups, geometry.out_channels // groups, -1)
+            return _summed(recipe, first, y).reshape(geometry.weight_shape)
 
 
-def _by_image(geometry: Geometry, direction: Direction, source: Array, matrix: Array, dtype: Any) -> Array:
-    """The products of a matrix (G, rows, channels·K) and the columns of each image: (N, G, rows, sums)."""
-    pieces = _pieces(geometry, direction, dtype)
-    if len(pieces) == 1:
-        with hold_process(), hold_thread():
-            product: Array = np.matmul(matrix, _columns(geometry, direction, source, dtype))
-            return product
-    table, _ = _table(geometry, direction)
-    result = np.empty((len(source), *matrix.shape[:2], table.shape[2]), dtype)
+def _by_image(recipe: _Recipe, source: Array, matrices: list[Array], shape: tuple[int, ...]) -> Array:
+    """The products of matrices (G, rows, channels·taps) and their columns of each image, in order, in this shape."""
+    dtype, work = matrices[0].dtype, len(source) * recipe.gathered * matrices[0].shape[1]
+    result = np.empty(shape, dtype)
 
     def make_worker() -> Callable[[slice], None]:
         def worker(images: slice) -> None:
-            np.matmul(matrix, _columns(geometry, direction, source[images], dtype), out=result[images])
+            recipe.multiply(source[images], matrices, result[images])
 
         return worker
 
-    work = result.size * matrix.shape[2]
-    for_each(pieces, make_worker, current_limits().threads if work > SMALL else 1)
+    for_each(recipe.pieces(len(source), dtype, work), make_worker, threads_for(np, work))
     return result
 
 
-def _summed(geometry: Geometry, x: Array, rows: Array, dtype: Any) -> Array:
-    """Σ over images of rows (N, G, O/G, L) times the columns of x, as (G, O/G, C/G·K)."""
-    total: Array | None = None
-    with hold_process(), hold_thread():
-        for images in _pieces(geometry, "w", dtype):
-            columns = _columns(geometry, "w", x[images], dtype)
-            part = np.matmul(rows[images], columns.swapaxes(-1, -2)).sum(axis=0)
-            total = part if total is None else total + part
-    assert total is not None
-    return total
+def _summed(recipe: _Recipe, x: Array, y: Array) -> Array:
+    """Σ over images of y (N, G, O/G, L) times the columns of x: (G, O/G, C/G·K)."""
+    dtype, work = y.dtype, len(y) * recipe.gathered * y.shape[2]
+    pieces = recipe.pieces(len(x), dtype, work)
+    parts = cut(len(pieces), shares(1) if is_shared(work) else 1)  # each is summed in order, and then their sums are
+    sums: list[Array] = [y] * len(parts)
+
+    def make_worker() -> Callable[[int], None]:
+        def worker(number: int) -> None:
+            total: Array | int = 0
+            for images in pieces[parts[number]]:
+                columns = recipe.tables[0].columns(recipe.flat(x[images], dtype))
+                total = total + np.matmul(y[images], columns.swapaxes(-1, -2)).sum(axis=0)
+            sums[number] = np.asarray(total)
+
+        return worker
+
+    for_each(range(len(parts)), make_worker, threads_for(np, work))
+    return reduce(np.add, sums)
 
 
-def _pieces(geometry: Geometry, direction: Direction, dtype: Any) -> tuple[slice, ...]:
-    """Ranges of images whose columns are gathered at once; they do not depend on the number of threads."""
-    return _cut(geometry, direction, min(_TOGETHER, block_workspace() // dtype.itemsize))
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """Where the numbers that a matrix meets are in an image.
+
+    Attributes:
+        shape: (G, channels·taps, sums).
+        index: of each number; None if they are those of the image, in order. The size of the image stands for a zero.
+    """
+
+    shape: tuple[int, int, int]
+    index: Array | None
+
+    def columns(self, flat: Array) -> Array:
+        """The numbers of images (n, elements): (n, G, channels·taps, sums)."""
+        if self.index is None:
+            return flat[:, : math.prod(self.shape)].reshape(len(flat), *self.shape)
+        return flat.take(self.index, axis=1)
 
 
-@lru_cache(maxsize=1024)
-def _cut(geometry: Geometry, direction: Direction, most: int) -> tuple[slice, ...]:
-    images, step = geometry.batch or 0, max(1, most // max(1, _gathered(geometry, direction)))
-    return tuple(slice(start, min(start + step, images)) for start in range(0, images, step))
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    """What the sizes say about a contraction.
 
+    Attributes:
+        tables: one for each matrix.
+        reads_zeros: whether some numbers are zeros beyond the image.
+        order: where the elements of a result are among the sums, if not in order; their number stands for a zero.
+        leaves_zeros: whether there are such zeros.
+    """
 
-def _columns(geometry: Geometry, direction: Direction, source: Array, dtype: Any) -> Array:
-    """The numbers of x (or of y, for ∂T/∂x) that meet in each sum: (N, G, channels·K, sums)."""
-    table, reads_zeros = _table(geometry, direction)
-    flat = source.reshape(len(source), -1)
-    if not reads_zeros:
-        return in_dtype(flat, dtype).take(table, axis=1)
-    wide = np.zeros((flat.shape[0], flat.shape[1] + 1), dtype)
-    wide[:, :-1] = flat
-    return wide.take(table, axis=1)
+    tables: tuple[_Table, ...]
+    reads_zeros: bool
+    order: Array | None
+    leaves_zeros: bool
+
+    @property
+    def gathered(self) -> int:
+        """How many numbers are gathered for an image."""
+        return sum(math.prod(table.shape) for table in self.tables)
+
+    def pieces(self, images: int, dtype: Any, work: int) -> list[slice]:
+        """Ranges of images that are taken together; they do not depend on the number of threads."""
+        most = max(1, min(_TOGETHER, block_workspace() // dtype.itemsize) // self.gathered)
+        return even(images, min(most, -(-images // shares(1))) if is_shared(work) else most)
+
+    def flat(self, source: Array, dtype: Any) -> Array:
+        """Images as (n, elements), with a zero behind them if it is read."""
+        flat = source.reshape(len(source), -1)
+        if not self.reads_zeros:
+            return in_dtype(flat, dtype)
+        wide = np.zeros((flat.shape[0], flat.shape[1] + 1), dtype)
+        wide[:, :-1] = flat
+        return wide
+
+    def multiply(self, source: Array, matrices: list[Array], out: Array) -> None:
+        """Let out be the products of matrices (G, rows, channels·taps) and their columns of some images, in order."""
+        flat = self.flat(source, out.dtype)
+        if self.order is None:
+            (matrix,), (table,) = matrices, self.tables
+            np.matmul(matrix, table.columns(flat), out=out.reshape(len(out), *matrix.shape[:2], table.shape[2]))
+            return
+        products = [np.matmul(m, table.columns(flat)) for m, table in zip(matrices, self.tables, strict=True)]
+        sums = [product.reshape(len(out), -1) for product in products]
+        if self.leaves_zeros:
+            sums.append(np.zeros((len(out), 1), out.dtype))
+        joined = sums[0] if len(sums) == 1 else np.concatenate(sums, axis=1)
+        np.take(joined, self.order, axis=1, out=out.reshape(len(out), -1), mode="clip")
 
 
 @lru_cache(maxsize=1024)
 def _gathered(geometry: Geometry, direction: Direction) -> int:
     """The number of numbers that are gathered for an image."""
-    size, channels = (
-        (geometry.input_size, geometry.out_channels)
-        if direction == "x"
-        else (geometry.output_size, geometry.in_channels)
-    )
-    return math.prod((channels, *geometry.kernel_size, *size))
+    channels = geometry.out_channels if direction == "x" else geometry.in_channels
+    walks = phases_of(geometry) if direction == "x" else [windows_of(geometry)]
+    return channels * sum(math.prod(w.taps * w.count for w in windows) for windows in walks)
 
 
 @lru_cache(maxsize=64)
-def _table(geometry: Geometry, direction: Direction) -> tuple[Array, bool]:
-    """Where each gathered number is in an image, (G, channels/G·K, sums); and whether some are beyond it, zeros.
+def _recipe(geometry: Geometry, direction: Direction) -> _Recipe:
+    """The recipe of a contraction."""
+    channels, walks = geometry.in_channels, [windows_of(geometry)]
+    if direction == "x":
+        channels, walks = geometry.out_channels, list(phases_of(geometry))
+    tables = tuple(_table(channels, geometry.groups, windows) for windows in walks)
+    reads_zeros = not all(w.is_inside for windows in walks for w in windows)
+    if direction != "x" or _is_in_order(geometry):
+        return _Recipe(tables, reads_zeros, None, leaves_zeros=False)
+    order, sums = _order(geometry)
+    return _Recipe(tables, reads_zeros, order, leaves_zeros=bool((order == sums).any()))
 
-    The index of those is the size of the image.
-    """
-    transposed = direction == "x"
-    channels = geometry.out_channels if transposed else geometry.in_channels
-    sizes = geometry.output_size if transposed else geometry.input_size
-    ndim = geometry.ndim
-    index = np.zeros((1,) * (2 * ndim), np.int64)  # (*taps, *sums)
-    inside = np.ones_like(index, bool)
-    for number, (axis, size) in enumerate(zip(geometry.axes, sizes, strict=True)):
-        read, is_inside = (_outputs if transposed else _inputs)(axis)  # (taps, sums)
-        shape = [1] * (2 * ndim)
-        shape[number], shape[ndim + number] = read.shape
-        index = index * size + read.reshape(shape)
-        inside = inside & is_inside.reshape(shape)
-    image = math.prod(sizes)
-    taps_count = math.prod(geometry.kernel_size)
-    flat, is_flat_inside = index.reshape(taps_count, -1), inside.reshape(taps_count, -1)
-    table = np.arange(channels)[:, None, None] * image + flat  # (channels, K, sums)
-    rows = channels // geometry.groups * taps_count
-    table = np.where(is_flat_inside, table, channels * image).reshape(geometry.groups, rows, flat.shape[1])
+
+def _table(channels: int, groups: int, windows: tuple[Windows, ...]) -> _Table:
+    """Where the numbers of windows over images of so many channels are."""
+    counts, taps_ = math.prod(w.count for w in windows), math.prod(w.taps for w in windows)
+    shape = (groups, channels // groups * taps_, counts)
+    if all(w.is_identity for w in windows):
+        return _Table(shape, None)
+    index, inside = np.zeros((1, 1), np.int64), np.ones((1, 1), bool)  # (taps, windows)
+    for w in windows:
+        read = w.start + w.step * np.arange(w.count) + w.spacing * np.arange(w.taps)[:, None]
+        here = (read >= 0) & (read < w.size)
+        index = (index[:, None, :, None] * w.size + read[None, :, None, :]).reshape(
+            len(index) * w.taps, index.shape[1] * w.count
+        )
+        inside = (inside[:, None, :, None] & here[None, :, None, :]).reshape(index.shape)
+    image = math.prod(w.size for w in windows)
+    table = np.where(inside, np.arange(channels)[:, None, None] * image + index, channels * image)  # (C, taps, windows)
+    table = table.reshape(shape)
     table.flags.writeable = False
-    return table, not bool(inside.all())
+    return _Table(shape, table)
 
 
-def _inputs(axis: Axis) -> tuple[Array, Array]:
-    """Which input each tap of each output reads, and whether there is one: (taps, outputs)."""
-    outputs, taps_ = np.arange(axis.output_size), np.arange(axis.kernel_size)[:, None]
-    read = outputs * axis.stride + taps_ * axis.dilation - axis.begin
-    return read, (read >= 0) & (read < axis.input_size)
+def _is_in_order(geometry: Geometry) -> bool:
+    """Whether the sums of the only convolution that ∂T/∂x is are its elements, in order."""
+    phases = list(phases_of(geometry).values())
+    return len(phases) == len(phases[0]) == 1 and all(axis.stride == 1 for axis in geometry.axes)
 
 
-def _outputs(axis: Axis) -> tuple[Array, Array]:
-    """Which output each tap of each input has a part in, and whether there is one: (taps, inputs)."""
-    inputs, taps_ = np.arange(axis.input_size), np.arange(axis.kernel_size)[:, None]
-    place, remainder = np.divmod(inputs + axis.begin - taps_ * axis.dilation, axis.stride)
-    return place, (remainder == 0) & (place >= 0) & (place < axis.output_size)
+def _order(geometry: Geometry) -> tuple[Array, int]:
+    """Where the elements of x are among the sums (phases·C/G, windows) of each group and walk; and how many these are.
 
-
-def _matrix_shape(geometry: Geometry) -> tuple[int, int, int]:
-    """(G, C_out/G, C_in/G·K)."""
-    rows = geometry.out_channels // geometry.groups
-    return geometry.groups, rows, geometry.in_channels // geometry.groups * math.prod(geometry.kernel_size)
+    The index of an element that no output has a part in is the number of the sums.
+    """
+    groups, channels = geometry.groups, geometry.in_channels // geometry.groups
+    order = np.full((groups, channels, *geometry.input_size), -1)
+    sums = 0
+    for windows, alike in phases_of(geometry).items():
+        shape = (groups, len(alike), channels, *(w.count for w in windows))
+        numbers = sums + np.arange(math.prod(shape)).reshape(shape)
+        for number, phases in enumerate(alike):
+            places: tuple[Any, ...] = (..., *inputs_of(phases))
+            order[places] = numbers[:, number]
+        sums += numbers.size
+    order = np.where(order < 0, sums, order).reshape(-1)
+    order.flags.writeable = False
+    return order, sums
 
 
 KERNEL = Kernel("table", refuses, contract)

@@ -9,12 +9,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
 from arrconv.kernels.blas import hold_process, hold_thread
+from arrconv.kernels.limits import current_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 Task = TypeVar("Task")
+
+_ENOUGH = 2**22  # products; to wake a second thread can take as long as a million of them
 
 
 def for_each(tasks: Sequence[Task], make_worker: Callable[[], Callable[[Task], None]], threads: int) -> None:
@@ -38,6 +43,16 @@ def for_each(tasks: Sequence[Task], make_worker: Callable[[], Callable[[Task], N
                 future.exception()  # wait for all of them, whatever went wrong, before the BLAS is let go
         for future in futures:
             future.result()
+
+
+def is_shared(work: int) -> bool:
+    """Whether so many products are worth a second thread."""
+    return work > _ENOUGH
+
+
+def threads_for(lib: Any, work: int) -> int:
+    """How many threads may share so many products: one where there are few, or where the library is not NumPy."""
+    return current_limits().threads if lib is np and is_shared(work) else 1
 
 
 def _helpers(

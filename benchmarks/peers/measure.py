@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from benchmarks.peers.session import Session
     from benchmarks.peers.work import Array, Task
 
-LONG = 0.05
+LONG = 0.1
 """Seconds that one measurement takes at least, by as many calls as that needs."""
 
-MOST_CALLS = 2000
+LEAST_CALLS, MOST_CALLS = 3, 2000
 
 SLOW = 1.0
 """Seconds a call beyond which a library is measured in one round alone."""
@@ -77,7 +77,7 @@ def _measured(task: Task, sessions: Mapping[str, Session], rounds: int, folder: 
             results[name] = Measured(answer["lacks"])
             continue
         results[name] = Measured(operations=answer["operations"])
-        calls[name] = max(1, min(MOST_CALLS, int(LONG / answer["seconds"])))
+        calls[name] = max(LEAST_CALLS, min(MOST_CALLS, int(LONG / answer["seconds"])))
         if answer["seconds"] > SLOW:
             calls[name] = 0
         if answer["is_task"]:

@@ -36,7 +36,18 @@ PROBLEMS = {
     "grouped": "n=5 c=64 o=96 g=8 x=31,17 k=3,2",
     "depthwise": "n=5 c=64 o=128 g=64 x=47,31 k=5,3 p=2,1",
     "pointwise": "n=3 c=64 o=80 x=31,23 k=1,1",
+    "many-small-images": "n=50 c=24 o=72 x=7,6 k=3,2 p=1",
+    "strips": "n=3 c=20 o=13 x=61,47 k=5,3 d=2,1",
+    "strips-of-volumes": "n=2 c=12 o=10 x=17,13,11 k=3,2,2 p=1",
+    "few-channels": "n=3 c=3 o=40 x=57,49 k=5,4 s=2,3 p=2",
+    "apart": "n=9 c=20 o=40 x=36,30 k=2,3 s=2,3",
 }
+
+
+@pytest.fixture(autouse=True)
+def _small_work_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads from a quarter of a million products on, so that tests need not wait for as many as are worth them."""
+    monkeypatch.setattr(pool, "_ENOUGH", 2**18)
 
 
 def arrays_of(geometry: Geometry, dtype: str, *, whole: bool = False) -> tuple[np.ndarray, ...]:

@@ -16,6 +16,10 @@ CASES = [
     "n=300 c=3 o=5 x=13 k=4 s=3 d=2 p=2:7",
     "n=33 c=3 o=4 x=5,4,3 k=2,3,1 p=-1:1,0,2",
     "n=2000 c=3 o=5 x=- k=-",
+    "n=30 c=4 o=6 g=2 x=6,9 k=2,3 s=2,3",
+    "n=30 c=4 o=6 g=2 x=11,9 k=2,2 s=3,4 p=0:2,1",  # inputs that no output reads
+    "n=20 c=3 o=2 x=9,8 k=1,1 p=0:1,0",
+    "n=3 c=2 o=4 x=2 k=2 s=9 p=8:1",  # the only outputs read nothing but padding
     "n=40 c=3 o=4 x=0,6 k=3,2 p=2,1",  # an input without elements, and a result that has some
 ]
 DTYPES = ["float64", "float32", "complex64", "int16"]
@@ -94,16 +98,27 @@ def test_operands_may_lie_in_memory_as_they_like(given: Any) -> None:
 
 def test_large_images_are_left_to_gemm() -> None:
     w = np.ones((4, 8, 3, 3))
-    for size, kernel in ((15, "table"), (16, "gemm")):  # 8·9·15² numbers, and 8·9·16²
+    for size, kernel in ((21, "table"), (22, "gemm")):  # 8·9·21² numbers, and 8·9·22²
         x = np.ones((1, 8, size, size))
         choice = explain("conv", x, w, padding=1)
-        assert choice.kernel == ("table" if 72 * size**2 <= table._MOST else "gemm") == kernel
+        assert choice.kernel == ("table" if 72 * size**2 <= table._MOST["y"] else "gemm") == kernel
 
 
 def test_a_table_is_remembered_and_cannot_be_written_to() -> None:
     g = Geometry.parse("n=1 c=2 o=3 x=5 k=2")
-    indices, reads_zeros = table._table(g, "y")
-    assert table._table(g, "y")[0] is indices
-    assert not reads_zeros
-    assert indices.tolist() == [[[0, 1, 2, 3], [1, 2, 3, 4], [5, 6, 7, 8], [6, 7, 8, 9]]]
-    assert not indices.flags.writeable
+    recipe = table._recipe(g, "y")
+    assert table._recipe(g, "y") is recipe
+    assert not recipe.reads_zeros
+    assert recipe.order is None
+    (found,) = recipe.tables
+    assert found.index is not None
+    assert found.index.tolist() == [[[0, 1, 2, 3], [1, 2, 3, 4], [5, 6, 7, 8], [6, 7, 8, 9]]]
+    assert not found.index.flags.writeable
+
+
+def test_what_lies_in_order_needs_no_table() -> None:
+    g = Geometry.parse("n=2 c=3 o=4 x=6,4 k=2,2 s=2,2")  # the kernels lie side by side
+    assert [found.index for found in table._recipe(g, "x").tables] == [None]
+    assert table._recipe(g, "x").order is not None
+    pointwise = Geometry.parse("n=2 c=3 o=4 x=6,4 k=1,1")
+    assert [found.index for found in table._recipe(pointwise, "y").tables] == [None]
