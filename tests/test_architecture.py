@@ -39,7 +39,7 @@ LAYERS = (
     ("kernels.threads",),
     ("kernels.blocks", "kernels.walks"),
     ("kernels.strips",),
-    ("kernels.taps", "kernels.gather"),
+    ("kernels.taps", "kernels.gather", "kernels.integers"),
     ("kernels.correlate", "kernels.scatter"),
     ("kernels.gemm", "kernels.table"),
     ("kernels.fft", "kernels.cuda"),

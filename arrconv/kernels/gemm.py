@@ -19,7 +19,8 @@ from arrconv.kernels import taps
 from arrconv.kernels.base import Kernel, Problem
 from arrconv.kernels.blocks import block_workspace, cut, plan, shares
 from arrconv.kernels.correlate import correlate
-from arrconv.kernels.gather import Gather, Positions, side_by_side
+from arrconv.kernels.gather import Buffer, Gather, Positions, side_by_side
+from arrconv.kernels.integers import in_float64
 from arrconv.kernels.scatter import scatter
 from arrconv.kernels.threads import for_each, is_shared, threads_for
 from arrconv.kernels.walks import inputs_of, phases_of, taps_together, windows_of
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from arrconv.geometry import Direction, Geometry
 
 _MOST_ROWS = 1024  # gathered rows of one block of the weight gradient
+_FAIR = 4  # ranges of channels, or a multiple of it: five would leave one thread of two idle at the end
 _LONG_ENOUGH = 512  # positions of an image, from which on images of the weight gradient are multiplied one by one
 _FEW_CHANNELS = 16  # below which matrices are too narrow for the BLAS
 
@@ -113,7 +115,8 @@ def _contract_w(problem: Problem, x: Array, y: Array) -> Array:
     channels, kernel = x.shape[2], math.prod(geometry.kernel_size)
     windows = windows_of(geometry)
     most = min(_MOST_ROWS, block_workspace() // (rows * dtype.itemsize))
-    channel_ranges = cut(channels, -(-channels // max(1, most // kernel)))
+    ranges = -(-channels // max(1, most // kernel))
+    channel_ranges = cut(channels, ranges if ranges <= _FAIR else -(-ranges // _FAIR) * _FAIR)
     column_bytes = max(rows, channel_ranges[0].stop * kernel) * dtype.itemsize
     blocks = plan(
         images, groups, column_bytes, windows, cached=lib is np, shared=len(channel_ranges), joined=_LONG_ENOUGH
@@ -127,6 +130,7 @@ def _contract_w(problem: Problem, x: Array, y: Array) -> Array:
 
     def make_worker() -> Callable[[tuple[int, slice, slice]], None]:
         gather, positions, inputs = Gather(lib, x, dtype), Positions(lib, y, dtype), Positions(lib, x, dtype)
+        buffer = Buffer(lib, dtype)
 
         def worker(task: tuple[int, slice, slice]) -> None:
             part, gs, cs = task
@@ -138,7 +142,9 @@ def _contract_w(problem: Problem, x: Array, y: Array) -> Array:
                     columns = inputs(ns, gs, cs, box, is_joined=is_joined)
                 else:
                     columns = gather(ns, gs, cs, box, layout)  # (1, g, c·K, n·l)
-                total += lib.matmul(outputs[0], columns[0].swapaxes(1, 2))
+                found = buffer(*total.shape)
+                lib.matmul(outputs[0], columns[0].swapaxes(1, 2), out=found)
+                total += found
 
         return worker
 
@@ -175,4 +181,4 @@ def _library(problem: Problem) -> Any:
     return sys.modules[problem.backend.library]
 
 
-KERNEL = Kernel("gemm", refuses, contract)
+KERNEL = Kernel("gemm", refuses, in_float64(contract))

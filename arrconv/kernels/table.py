@@ -17,6 +17,7 @@ import numpy as np
 from arrconv.kernels import taps
 from arrconv.kernels.base import Kernel, Problem, in_dtype
 from arrconv.kernels.blocks import block_workspace, cut, even, shares
+from arrconv.kernels.integers import in_float64
 from arrconv.kernels.threads import for_each, is_shared, threads_for
 from arrconv.kernels.walks import inputs_of, phases_of, taps_together, windows_of
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from arrconv.axis import Windows
     from arrconv.geometry import Direction, Geometry
 
-_MOST = {"y": 2**15, "x": 2**15, "w": 2**14}
+_MOST = {"y": 2**15, "x": 2**15, "w": 2**13}
 """Numbers gathered for an image; above, blocks that stay in the processor's cache are faster."""
 
 _TOGETHER = 2**16
@@ -244,4 +245,4 @@ def _order(geometry: Geometry) -> tuple[Array, int]:
     return order, sums
 
 
-KERNEL = Kernel("table", refuses, contract)
+KERNEL = Kernel("table", refuses, in_float64(contract))
