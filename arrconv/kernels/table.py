@@ -16,6 +16,7 @@ import numpy as np
 
 from arrconv.kernels import taps
 from arrconv.kernels.base import Kernel, Problem, in_dtype
+from arrconv.kernels.blas import hold_process, hold_thread
 from arrconv.kernels.blocks import block_workspace, cut, even, shares
 from arrconv.kernels.integers import in_float64
 from arrconv.kernels.threads import for_each, is_shared, threads_for
@@ -33,6 +34,8 @@ _MOST = {"y": 2**15, "x": 2**15, "w": 2**13}
 
 _TOGETHER = 2**16
 """Numbers gathered at once."""
+
+_ONE = [slice(0, 1)]
 
 
 def refuses(problem: Problem) -> str | None:
@@ -74,32 +77,36 @@ def contract(problem: Problem, first: Array, second: Array) -> Array:
 def _by_image(recipe: _Recipe, source: Array, matrices: list[Array], shape: tuple[int, ...]) -> Array:
     """The products of matrices (G, rows, channels·taps) and their columns of each image, in order, in this shape."""
     dtype, work = matrices[0].dtype, len(source) * recipe.gathered * matrices[0].shape[1]
+    pieces = recipe.pieces(len(source), dtype, work)
+    if len(pieces) == 1:
+        with hold_process(), hold_thread():
+            return recipe.multiplied(source, matrices).reshape(shape)
     result = np.empty(shape, dtype)
 
     def make_worker() -> Callable[[slice], None]:
         def worker(images: slice) -> None:
-            recipe.multiply(source[images], matrices, result[images])
+            part = result[images]
+            part[...] = recipe.multiplied(source[images], matrices).reshape(part.shape)
 
         return worker
 
-    for_each(recipe.pieces(len(source), dtype, work), make_worker, threads_for(np, work))
+    for_each(pieces, make_worker, threads_for(np, work))
     return result
 
 
 def _summed(recipe: _Recipe, x: Array, y: Array) -> Array:
     """Σ over images of y (N, G, O/G, L) times the columns of x: (G, O/G, C/G·K)."""
-    dtype, work = y.dtype, len(y) * recipe.gathered * y.shape[2]
-    pieces = recipe.pieces(len(x), dtype, work)
+    work = len(y) * recipe.gathered * y.shape[2]
+    pieces = recipe.pieces(len(x), y.dtype, work)
+    if len(pieces) == 1:
+        with hold_process(), hold_thread():
+            return recipe.summed(x, y)
     parts = cut(len(pieces), shares(1) if is_shared(work) else 1)  # each is summed in order, and then their sums are
     sums: list[Array] = [y] * len(parts)
 
     def make_worker() -> Callable[[int], None]:
         def worker(number: int) -> None:
-            total: Array | int = 0
-            for images in pieces[parts[number]]:
-                columns = recipe.tables[0].columns(recipe.flat(x[images], dtype))
-                total = total + np.matmul(y[images], columns.swapaxes(-1, -2)).sum(axis=0)
-            sums[number] = np.asarray(total)
+            sums[number] = reduce(np.add, (recipe.summed(x[images], y[images]) for images in pieces[parts[number]]))
 
         return worker
 
@@ -132,23 +139,22 @@ class _Recipe:
 
     Attributes:
         tables: one for each matrix.
+        gathered: how many numbers are gathered for an image.
         reads_zeros: whether some numbers are zeros beyond the image.
         order: where the elements of a result are among the sums, if not in order; their number stands for a zero.
         leaves_zeros: whether there are such zeros.
     """
 
     tables: tuple[_Table, ...]
+    gathered: int
     reads_zeros: bool
     order: Array | None
     leaves_zeros: bool
 
-    @property
-    def gathered(self) -> int:
-        """How many numbers are gathered for an image."""
-        return sum(math.prod(table.shape) for table in self.tables)
-
     def pieces(self, images: int, dtype: Any, work: int) -> list[slice]:
         """Ranges of images that are taken together; they do not depend on the number of threads."""
+        if images == 1:
+            return _ONE
         most = max(1, min(_TOGETHER, block_workspace() // dtype.itemsize) // self.gathered)
         return even(images, min(most, -(-images // shares(1))) if is_shared(work) else most)
 
@@ -161,19 +167,23 @@ class _Recipe:
         wide[:, :-1] = flat
         return wide
 
-    def multiply(self, source: Array, matrices: list[Array], out: Array) -> None:
-        """Let out be the products of matrices (G, rows, channels·taps) and their columns of some images, in order."""
-        flat = self.flat(source, out.dtype)
+    def multiplied(self, source: Array, matrices: list[Array]) -> Array:
+        """The products of matrices (G, rows, channels·taps) and their columns of some images, in order."""
+        flat = self.flat(source, matrices[0].dtype)
         if self.order is None:
-            (matrix,), (table,) = matrices, self.tables
-            np.matmul(matrix, table.columns(flat), out=out.reshape(len(out), *matrix.shape[:2], table.shape[2]))
-            return
+            return np.matmul(matrices[0], self.tables[0].columns(flat))
         products = [np.matmul(m, table.columns(flat)) for m, table in zip(matrices, self.tables, strict=True)]
-        sums = [product.reshape(len(out), -1) for product in products]
+        sums = [product.reshape(len(flat), -1) for product in products]
         if self.leaves_zeros:
-            sums.append(np.zeros((len(out), 1), out.dtype))
+            sums.append(np.zeros((len(flat), 1), flat.dtype))
         joined = sums[0] if len(sums) == 1 else np.concatenate(sums, axis=1)
-        np.take(joined, self.order, axis=1, out=out.reshape(len(out), -1), mode="clip")
+        return joined.take(self.order, axis=1)
+
+    def summed(self, x: Array, y: Array) -> Array:
+        """Σ over some images of y (n, G, O/G, L) times the columns of x."""
+        columns = self.tables[0].columns(self.flat(x, y.dtype))
+        products: Array = np.matmul(y, columns.swapaxes(-1, -2))
+        return products[0] if len(products) == 1 else products.sum(axis=0)
 
 
 @lru_cache(maxsize=1024)
@@ -191,11 +201,12 @@ def _recipe(geometry: Geometry, direction: Direction) -> _Recipe:
     if direction == "x":
         channels, walks = geometry.out_channels, list(phases_of(geometry))
     tables = tuple(_table(channels, geometry.groups, windows) for windows in walks)
+    gathered = _gathered(geometry, direction)
     reads_zeros = not all(w.is_inside for windows in walks for w in windows)
     if direction != "x" or _is_in_order(geometry):
-        return _Recipe(tables, reads_zeros, None, leaves_zeros=False)
+        return _Recipe(tables, gathered, reads_zeros, None, leaves_zeros=False)
     order, sums = _order(geometry)
-    return _Recipe(tables, reads_zeros, order, leaves_zeros=bool((order == sums).any()))
+    return _Recipe(tables, gathered, reads_zeros, order, leaves_zeros=bool((order == sums).any()))
 
 
 def _table(channels: int, groups: int, windows: tuple[Windows, ...]) -> _Table:

@@ -13,11 +13,23 @@ from rich.progress import Progress
 
 from benchmarks.engine import processor
 from benchmarks.peers.measure import measure
-from benchmarks.peers.report import as_json, picture, tables
+from benchmarks.peers.report import as_json, digests, picture, tables
 from benchmarks.peers.session import Missing, Session, removed
 from benchmarks.peers.work import DIRECTIONS, DTYPES, ROWS, Task
 
-LIBRARIES = ("matmul", "torch", "arrconv", "jax", "onnxruntime", "im2col", "sigpy", "scipy", "onnx_reference")
+LIBRARIES = (
+    "matmul",
+    "copy",
+    "torch",
+    "arrconv",
+    "arrconv:1",
+    "jax",
+    "onnxruntime",
+    "im2col",
+    "sigpy",
+    "scipy",
+    "onnx_reference",
+)
 
 
 def main(
@@ -64,6 +76,8 @@ def main(
     }
     for table in tables(results, list(sessions)):
         console.print(table)
+    if bits := digests(results, list(sessions)):
+        console.print(bits, markup=False, highlight=False, soft_wrap=True)
     console.print(_tested(about), markup=False, highlight=False, soft_wrap=True)
     if json_file is not None:
         json_file.write_text(json.dumps(as_json(results, about), indent=1) + "\n", encoding="utf-8")

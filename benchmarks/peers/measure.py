@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import arrconv
+from benchmarks.peers.work import LENGTHY
 
 if TYPE_CHECKING:
     from benchmarks.peers.session import Session
@@ -24,7 +25,13 @@ LONG = 0.1
 LEAST_CALLS, MOST_CALLS = 3, 2000
 
 SLOW = 1.0
-"""Seconds a call beyond which a library is measured in one round alone."""
+"""Seconds a call beyond which a library is measured once, and its memory is not."""
+
+PATIENCE = 15.0
+"""Seconds a call beyond which a library is not measured, going by the least rate that it has shown so far."""
+
+TELLING = 10**7
+"""Operations from which on a task tells something about a rate."""
 
 
 @dataclass
@@ -60,17 +67,28 @@ def measure(
 ) -> list[tuple[Task, dict[str, Measured]]]:
     """Measure every task in every library, in so many rounds."""
     found = []
+    slowest = dict.fromkeys(sessions, 0.0)  # seconds for an operation
     for task in tasks:
         on_task(task)
+        patient = {name: seconds * task.operations for name, seconds in slowest.items()}
         with TemporaryDirectory() as folder:
-            found.append((task, _measured(task, sessions, rounds, Path(folder))))
+            measured = _measured(task, sessions, rounds, Path(folder), patient)
+        found.append((task, measured))
+        for name, one in measured.items():
+            if one.seconds and task.operations > TELLING:
+                slowest[name] = max(slowest[name], one.seconds[0] / one.operations)
     return found
 
 
-def _measured(task: Task, sessions: Mapping[str, Session], rounds: int, folder: Path) -> dict[str, Measured]:
+def _measured(
+    task: Task, sessions: Mapping[str, Session], rounds: int, folder: Path, expected: Mapping[str, float]
+) -> dict[str, Measured]:
     results: dict[str, Measured] = {}
     calls = {}
     for name, session in sessions.items():
+        if expected[name] > PATIENCE:
+            results[name] = Measured(f"a call is expected to take {expected[name]:.0f} s")
+            continue
         file = folder / f"{len(results)}.npy"
         answer = session.ask("prepare", task=task.data, save=str(file))
         if "lacks" in answer:
@@ -78,16 +96,17 @@ def _measured(task: Task, sessions: Mapping[str, Session], rounds: int, folder: 
             continue
         results[name] = Measured(operations=answer["operations"])
         calls[name] = max(LEAST_CALLS, min(MOST_CALLS, int(LONG / answer["seconds"])))
+        if answer["seconds"] > LENGTHY:
+            calls[name] = 1
         if answer["seconds"] > SLOW:
-            calls[name] = 0
+            del calls[name]
+            results[name].seconds.append(answer["seconds"])
         if answer["is_task"]:
             _compare(task, np.load(file), results[name])
-    names = [name for name, one in results.items() if not one.lacks]
+    names = list(calls)
     for number in range(rounds):
         for name in names[number % len(names) :] + names[: number % len(names)]:
-            if calls[name] or number == 0:
-                timed = sessions[name].ask("time", calls=max(1, calls[name]))
-                results[name].seconds.append(timed["seconds"])
+            results[name].seconds.append(sessions[name].ask("time", calls=calls[name])["seconds"])
     for name in names:
         results[name].extra_bytes = sessions[name].ask("memory").get("bytes")
     return results

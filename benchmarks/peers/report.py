@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import product
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -15,6 +16,11 @@ from benchmarks.peers.work import Task
 
 BASE = "torch"
 """The library that the others are compared with."""
+
+OWN = "arrconv"
+
+PRODUCT, MEMORY = "matmul", "copy"
+"""What is measured to know the machine."""
 
 Results = Sequence[tuple[Task, dict[str, Measured]]]
 
@@ -45,22 +51,35 @@ def mean_share(results: Results, name: str, other: str) -> tuple[float, int]:
     return (math.exp(sum(logarithms) / len(logarithms)) if logarithms else math.nan), len(logarithms)
 
 
+def limit(task: Task, found: dict[str, Measured]) -> float | None:
+    """Operations a second that the machine allows: those of its matrix products, and what its memory can feed."""
+    rates = []
+    if (square := found.get(PRODUCT, Measured())).seconds:
+        rates.append(square.operations / median(square.seconds))
+    if (copy := found.get(MEMORY, Measured())).seconds:
+        rates.append(task.operations / task.traffic * copy.operations / median(copy.seconds))
+    return min(rates) if rates else None
+
+
 def tables(results: Results, names: Sequence[str]) -> Iterable[Table]:
-    """A table for each dtype and direction: rates, and how many times those of PyTorch they are."""
+    """A table for each dtype and direction: rates, multiples of PyTorch's, and of arrconv more."""
     kinds = dict.fromkeys((task.dtype, task.direction) for task, _ in results)
+    shown = [name for name in names if name not in (PRODUCT, MEMORY)]
     for dtype, direction in kinds:
         some = [(task, found) for task, found in results if (task.dtype, task.direction) == (dtype, direction)]
         table = Table(title=f"{dtype}, {direction}: GFLOP/s, and as a multiple of {BASE}'s", title_justify="left")
-        table.add_column("row")
-        for name in names:
-            table.add_column(name, justify="right")
+        for name in ("row", "limit", *shown, f"{OWN} of matmul", f"{OWN} MiB beyond"):
+            table.add_column(name, justify="left" if name == "row" else "right")
         for task, found in some:
-            table.add_row(task.row.name, *(_cell(found.get(name), found.get(BASE)) for name in names))
-        table.add_row(
-            "geometric mean",
-            *("" if name in (BASE, "matmul") else _mean(some, name) for name in names),
-            style="bold",
-        )
+            most = limit(task, found)
+            table.add_row(
+                task.row.name,
+                "" if most is None else f"{most / 1e9:.0f}",
+                *(_cell(found.get(name), found.get(BASE)) for name in shown),
+                *_own(found.get(OWN), found.get(PRODUCT)),
+            )
+        means = ["" if name == BASE else _mean(some, name, BASE, "×") for name in shown]
+        table.add_row("geometric mean", "", *means, _mean(some, OWN, PRODUCT, ""), "", style="bold")
         yield table
 
 
@@ -74,9 +93,30 @@ def _cell(one: Measured | None, base: Measured | None) -> str:
     return f"{rate}{mark} ({median(shares(one, base)):.2f}×)"
 
 
-def _mean(some: Results, name: str) -> str:
-    mean, count = mean_share(some, name, BASE)
-    return f"{mean:.2f}× ({count})" if count else ""
+def _own(own: Measured | None, square: Measured | None) -> tuple[str, str]:
+    """arrconv's share of the rate of matrix products, and the memory that it took."""
+    if own is None or not own.seconds:
+        return "", ""
+    share = f"{median(shares(own, square)):.0%}" if square is not None and square.seconds else ""
+    return share, "" if own.extra_bytes is None else f"{own.extra_bytes / 2**20:.0f}"
+
+
+def _mean(some: Results, name: str, other: str, unit: str) -> str:
+    mean, count = mean_share(some, name, other)
+    if not count:
+        return ""
+    return f"{mean:.2f}{unit} ({count})" if unit else f"{mean:.0%}"
+
+
+def digests(results: Results, names: Sequence[str]) -> str:
+    """Whether arrconv has the same bits on each number of threads that it was measured on; "" if there was but one."""
+    own = [name for name in names if name.partition(":")[0] == OWN]
+    if len(own) < 2:
+        return ""
+    tasks = [(task, {found[name].digest for name in own if found[name].digest}) for task, found in results]
+    differing = [str(task) for task, some in tasks if len(some) > 1]
+    verdict = f"differing bits in {'; '.join(differing)}" if differing else "the same bits in each"
+    return f"{' and '.join(own)}: {len(tasks)} tasks, {verdict}"
 
 
 def as_json(results: Results, about: dict[str, Any]) -> dict[str, Any]:
@@ -94,33 +134,54 @@ def picture(results: Results, names: Sequence[str], file: Path) -> None:
     """Draw the multiples of PyTorch's rate, a panel for each dtype and direction; it needs matplotlib."""
     from matplotlib import pyplot as plt
 
-    kinds = list(dict.fromkeys((task.dtype, task.direction) for task, _ in results))
-    figure, axes = plt.subplots(
-        1, len(kinds), figsize=(1.5 + 3 * len(kinds), 6), sharey=True, squeeze=False, layout="constrained"
-    )
+    dtypes = list(dict.fromkeys(task.dtype for task, _ in results))
+    directions = list(dict.fromkeys(task.direction for task, _ in results))
     rows = list(dict.fromkeys(task.row.name for task, _ in results))
-    for axis, kind in zip(axes[0], kinds, strict=True):
-        for name in names:
-            if name in (BASE, "matmul"):
-                continue
+    size = (2 + 4 * len(directions), 1 + len(dtypes) * (1 + 0.25 * len(rows)))
+    figure, axes = plt.subplots(
+        len(dtypes), len(directions), figsize=size, sharey=True, sharex=True, squeeze=False, layout="constrained"
+    )
+    colours = dict(zip((name for name in names if name not in (BASE, PRODUCT, MEMORY)), _colours(), strict=False))
+    for (row, dtype), (column, direction) in product(enumerate(dtypes), enumerate(directions)):
+        axis = axes[row][column]
+        some = [(task, found) for task, found in results if (task.dtype, task.direction) == (dtype, direction)]
+        for name, colour in colours.items():
             points = [
                 (spread(shares(found[name], found[BASE])), rows.index(task.row.name))
-                for task, found in results
-                if (task.dtype, task.direction) == kind and found[name].seconds and found[BASE].seconds
+                for task, found in some
+                if found[name].seconds and found[BASE].seconds
             ]
             if points:
                 middles = [middle for (_, middle, _), _ in points]
                 errors = [[m - low for (low, m, _), _ in points], [high - m for (_, m, high), _ in points]]
-                axis.errorbar(middles, [at for _, at in points], xerr=errors, fmt="o", markersize=4, label=name)
+                size_ = 7 if name == OWN else 4
+                places = [at for _, at in points]
+                axis.errorbar(middles, places, xerr=errors, fmt="o", markersize=size_, label=name, color=colour)
+        _draw_limits(axis, some, rows)
         axis.axvline(1, color="0.5", linewidth=1)
         axis.set_xscale("log")
-        axis.set_title(f"{kind[0]}\n{kind[1]}", fontsize="medium")
-        axis.grid(axis="x", alpha=0.3)
+        axis.set_title(f"{dtype}, {direction}", fontsize="medium")
+        axis.grid(alpha=0.3)
     axes[0][0].set_yticks(range(len(rows)), rows)
     axes[0][0].invert_yaxis()
-    figure.supxlabel(f"rate as a multiple of {BASE}'s: median and quartiles")
+    figure.supxlabel(f"rate as a multiple of {BASE}'s: median and quartiles; | is what the machine allows")
     handles = {
-        label: handle for axis in axes[0] for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+        label: handle for axis in axes.flat for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
     }
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles))
     figure.savefig(file)
+
+
+def _draw_limits(axis: Any, some: Results, rows: list[str]) -> None:
+    """What the machine allows on each row, as a multiple of the base's rate."""
+    limits = [
+        (most / (found[BASE].operations / median(found[BASE].seconds)), rows.index(task.row.name))
+        for task, found in some
+        if found.get(BASE, Measured()).seconds and (most := limit(task, found)) is not None
+    ]
+    axis.plot([most for most, _ in limits], [at for _, at in limits], "|", color="0.3", markersize=9)
+
+
+def _colours() -> Iterable[str]:
+    """arrconv's first, and then those that are told apart best."""
+    return ("tab:red", "tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:brown", "tab:pink", "tab:olive")

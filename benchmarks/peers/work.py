@@ -14,6 +14,9 @@ from arrconv import Geometry
 
 Array = np.ndarray[Any, Any]
 
+LENGTHY = 0.3
+"""Seconds a call beyond which one call is a measurement."""
+
 DIRECTIONS = ("forward", "input gradient", "weight gradient")
 DTYPES = ("float64", "float32", "complex128", "float16")
 
@@ -110,6 +113,13 @@ class Task:
     def operations(self) -> int:
         """Of real numbers: a complex product and sum are four of them."""
         return self.row.operations * (4 if self.dtype.startswith("complex") else 1)
+
+    @property
+    def traffic(self) -> int:
+        """The bytes that have to be read or written once: the operands and the result."""
+        geometry = self.row.geometry
+        shapes = (geometry.input_shape, geometry.weight_shape, geometry.output_shape)
+        return sum(math.prod(shape) for shape in shapes) * np.dtype(self.dtype).itemsize
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.work import Task
+from benchmarks.peers.work import LENGTHY, Task
 
 PAUSE = 0.15
 """Seconds before each measurement, in which idle threads of the library that was measured before fall asleep."""
@@ -38,7 +38,7 @@ class Worker:
         return {"versions": {"python": platform.python_version(), **self._library.versions()}, "pools": pools}
 
     def prepare(self, task: dict[str, str], save: str) -> dict[str, Any]:
-        """Make the call of a task, call it twice, and keep the first result for the others to be compared with."""
+        """Make the call of a task, call it, again unless it is lengthy, and keep the first result for comparison."""
         parsed = Task.of(task)
         try:
             self._call = self._library.prepare(parsed)
@@ -51,15 +51,16 @@ class Worker:
         np.save(save, result)
         own_operations = getattr(self._library, "operations", None)  # of a library that does something else
         return {
-            "seconds": min(first, self._seconds()),
+            "seconds": first if first > LENGTHY else min(first, self._seconds()),
             "operations": own_operations(parsed) if own_operations else parsed.operations,
             "is_task": own_operations is None,
         }
 
     def time(self, calls: int) -> dict[str, float]:
-        """The median of so many calls, after one that wakes what fell asleep."""
+        """The median of so many calls; before several of them, one that wakes what fell asleep."""
         time.sleep(PAUSE)
-        self._call()
+        if calls > 1:
+            self._call()
         return {"seconds": float(np.median([self._seconds() for _ in range(calls)]))}
 
     def memory(self) -> dict[str, int]:
