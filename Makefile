@@ -41,8 +41,9 @@ test: $(STAMP) ## lint, then all tests and doctests
 conform: $(STAMP) ## judge the convolutions of NumPy, array-api-strict, CuPy and PyTorch
 	@$(VENV)/bin/arrconv conform numpy array-api-strict torch --if-present cupy
 
-bench: $(STAMP) ## measure arrconv beside other libraries
-	@$(PY) -m benchmarks
+bench: $(STAMP) ## measure arrconv alone and beside other libraries; BENCH='--row U-Net --dtype float64' for a part
+	@$(if $(BENCH),,$(PY) -m benchmarks)
+	@$(PY) -m benchmarks.peers $(BENCH)
 
 clean: ## remove the environment and everything generated
 	rm -rf $(VENV) build dist site .pytest_cache .hypothesis .mypy_cache .ruff_cache

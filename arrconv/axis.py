@@ -83,9 +83,14 @@ class Windows:
         """How far apart windows are whose taps share a residue modulo the spacing: they read the same elements."""
         return self.spacing // math.gcd(self.step, self.spacing)
 
+    @property
+    def advance(self) -> int:
+        """From one window to the next of its kin, how many taps farther the same element is seen."""
+        return self.step // math.gcd(self.step, self.spacing)
+
     def elements(self) -> Windows:
         """What windows read that are all kin, each element once, as windows of one tap."""
-        count = (self.count - 1) * (self.step // self.spacing) + self.taps
+        count = (self.count - 1) * self.advance + self.taps
         return Windows(self.size, 1, count, self.spacing, 1, self.start)
 
 

@@ -118,6 +118,22 @@ def test_windows_read_where_the_form_says(s: int, d: int) -> None:
 
 
 @pytest.mark.parametrize(("s", "d"), STEPS)
+def test_kin_read_each_of_their_elements_where_it_is_counted(s: int, d: int) -> None:
+    for axis in all_axes(s, d):
+        windows = axis.windows()
+        for first in range(min(windows.kin, windows.count)):
+            members = range(first, windows.count, windows.kin)
+            kin = windows.part(first, len(members), windows.kin)
+            assert [kin.start + kin.step * n for n in range(kin.count)] == [s * l - axis.begin for l in members]  # noqa: E741
+            elements = kin.elements()
+            assert (elements.taps, elements.size, elements.start) == (1, windows.size, kin.start)
+            for number, tap in product(range(kin.count), range(kin.taps)):
+                element = elements.start + elements.step * (number * kin.advance + tap)
+                assert element == s * members[number] + d * tap - axis.begin
+            assert elements.count == (kin.count - 1) * kin.advance + kin.taps
+
+
+@pytest.mark.parametrize(("s", "d"), STEPS)
 def test_phases_enumerate_every_meeting_once(s: int, d: int) -> None:
     for axis in all_axes(s, d):
         shortened = replace(axis, output_size=axis.output_size // 2)

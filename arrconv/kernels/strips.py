@@ -53,8 +53,7 @@ def share_rows(windows: tuple[Windows, ...]) -> bool:
     """Whether windows share so much along the first axis that strips gather at most half of what blocks do."""
     if len(windows) < 2 or math.prod(w.count for w in windows[1:]) < _LEAST_COLUMNS // 2:
         return False
-    first = windows[0]
-    return first.step // math.gcd(first.step, first.spacing) * 2 <= first.taps and first.count > 1
+    return 2 * windows[0].advance <= windows[0].taps and windows[0].count > 1
 
 
 @lru_cache(maxsize=128)
@@ -68,9 +67,8 @@ def plan_strips(images: int, groups: int, column_bytes: int, windows: tuple[Wind
     places = math.prod(w.count for w in others)
     columns = target // (column_bytes * (_LEAST_WINDOWS + 1) * first.taps)
     columns = min(places, max(1, min(workspace // (column_bytes * first.taps), max(_LEAST_COLUMNS, columns))))
-    step = first.step // math.gcd(first.step, first.spacing)
     rows = max(first.taps, target // (column_bytes * columns))
-    longest = min(-(-first.count // first.kin), (rows - first.taps) // step + 1)
+    longest = min(-(-first.count // first.kin), (rows - first.taps) // first.advance + 1)
     longest = min(longest, max(_LEAST_WINDOWS * first.taps, -(-first.count // shares(images * groups))))
     found = []
     for residue in range(min(first.kin, first.count)):
@@ -80,7 +78,7 @@ def plan_strips(images: int, groups: int, column_bytes: int, windows: tuple[Wind
             start = residue + some.start * first.kin
             place = slice(start, start + (part.count - 1) * first.kin + 1, first.kin)
             box = Box.of((part.elements(), *rest.windows), (), 0)
-            found.append(Strip(box, part.count, step, (place, *rest.places), rest.flat))
+            found.append(Strip(box, part.count, first.advance, (place, *rest.places), rest.flat))
     most = max(math.prod(w.count for w in strip.box.windows) for strip in found)
     together = max(1, min(groups, target // (column_bytes * most)))
     return Strips(tuple(even(groups, together)), tuple(found))

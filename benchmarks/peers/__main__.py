@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from benchmarks.engine import processor
 from benchmarks.peers.measure import measure
-from benchmarks.peers.report import as_json, digests, picture, tables
+from benchmarks.peers.report import as_json, digests, from_json, grids, markdown, picture, table
 from benchmarks.peers.session import Missing, Session, removed
 from benchmarks.peers.work import DIRECTIONS, DTYPES, ROWS, Task
 
@@ -43,22 +43,52 @@ def main(
     threads: Annotated[int, typer.Option(min=1, help="How many threads each library may use.")] = 2,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Keep the record here.")] = None,
     picture_file: Annotated[Path | None, typer.Option("--picture", metavar="FILE", help="Draw it here.")] = None,
+    markdown_file: Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Write tables here.")] = None,
+    read: Annotated[list[Path] | None, typer.Option(help="Measure nothing; show a record that --json kept.")] = None,
 ) -> None:
     """Measure arrconv beside other libraries, in turns."""
-    chosen = [row for row in ROWS.values() if rows is None or {row.name, row.group} & set(rows)]
+    if read and json_file is not None:
+        raise typer.BadParameter("--json keeps what is measured, and --read measures nothing")
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, 180)  # a file or a pipe is as wide as it needs to be
+    if read:
+        records = [json.loads(file.read_text(encoding="utf-8")) for file in read]
+    else:
+        tasks = _tasks(rows, directions, dtypes)
+        records = [_measured(tasks, _sessions(libraries or LIBRARIES, threads, console), rounds, threads, console)]
+    results = [one for record in records for one in from_json(record)]
+    names = list(dict.fromkeys(name for record in records for name in record["libraries"]))
+    found = list(grids(results, names))
+    for grid in found:
+        console.print(table(grid))
+    bits = digests(results, names)
+    for line in ([bits] if bits else []) + list(dict.fromkeys(_tested(record) for record in records)):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if json_file is not None:
+        json_file.write_text(json.dumps(records[0], indent=1) + "\n", encoding="utf-8")
+    if picture_file is not None:
+        picture(results, names, picture_file)
+    if markdown_file is not None:
+        markdown_file.write_text("\n".join(markdown(grid) for grid in found), encoding="utf-8")
+
+
+def _tasks(rows: list[str] | None, directions: list[str] | None, dtypes: list[str] | None) -> list[Task]:
     _check("--row", rows, [*ROWS, *(row.group for row in ROWS.values())])
     _check("--direction", directions, DIRECTIONS)
     _check("--dtype", dtypes, DTYPES)
-    tasks = [
+    chosen = [row for row in ROWS.values() if rows is None or {row.name, row.group} & set(rows)]
+    return [
         Task(row, direction, dtype)
         for dtype in dtypes or DTYPES
         for direction in directions or DIRECTIONS
         for row in chosen
     ]
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, 180)  # a file or a pipe is as wide as it needs to be
-    sessions = _sessions(libraries or LIBRARIES, threads, console)
+
+
+def _measured(
+    tasks: list[Task], sessions: dict[str, Session], rounds: int, threads: int, console: Console
+) -> dict[str, Any]:
     try:
         with Progress(console=console, transient=True) as bar:
             at = bar.add_task("", total=len(tasks))
@@ -74,15 +104,7 @@ def main(
         "variables_removed": removed(),
         "libraries": {name: session.about for name, session in sessions.items()},
     }
-    for table in tables(results, list(sessions)):
-        console.print(table)
-    if bits := digests(results, list(sessions)):
-        console.print(bits, markup=False, highlight=False, soft_wrap=True)
-    console.print(_tested(about), markup=False, highlight=False, soft_wrap=True)
-    if json_file is not None:
-        json_file.write_text(json.dumps(as_json(results, about), indent=1) + "\n", encoding="utf-8")
-    if picture_file is not None:
-        picture(results, list(sessions), picture_file)
+    return as_json(results, about)
 
 
 def _sessions(names: list[str] | tuple[str, ...], threads: int, console: Console) -> dict[str, Session]:

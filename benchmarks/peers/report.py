@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from statistics import median, quantiles
@@ -61,26 +62,47 @@ def limit(task: Task, found: dict[str, Measured]) -> float | None:
     return min(rates) if rates else None
 
 
-def tables(results: Results, names: Sequence[str]) -> Iterable[Table]:
-    """A table for each dtype and direction: rates, multiples of PyTorch's, and of arrconv more."""
+@dataclass(frozen=True)
+class Grid:
+    """A table for one dtype and direction: rates, multiples of PyTorch's, and of arrconv more."""
+
+    title: str
+    header: list[str]
+    lines: list[list[str]]
+
+
+def grids(results: Results, names: Sequence[str]) -> Iterable[Grid]:
+    """A grid for each dtype and direction; the last line has the geometric means."""
     kinds = dict.fromkeys((task.dtype, task.direction) for task, _ in results)
     shown = [name for name in names if name not in (PRODUCT, MEMORY)]
     for dtype, direction in kinds:
         some = [(task, found) for task, found in results if (task.dtype, task.direction) == (dtype, direction)]
-        table = Table(title=f"{dtype}, {direction}: GFLOP/s, and as a multiple of {BASE}'s", title_justify="left")
-        for name in ("row", "limit", *shown, f"{OWN} of matmul", f"{OWN} MiB beyond"):
-            table.add_column(name, justify="left" if name == "row" else "right")
+        lines = []
         for task, found in some:
             most = limit(task, found)
-            table.add_row(
-                task.row.name,
-                "" if most is None else f"{most / 1e9:.0f}",
-                *(_cell(found.get(name), found.get(BASE)) for name in shown),
-                *_own(found.get(OWN), found.get(PRODUCT)),
-            )
+            cells = [_cell(found.get(name), found.get(BASE)) for name in shown]
+            own = _own(found.get(OWN), found.get(PRODUCT))
+            lines.append([task.row.name, "" if most is None else f"{most / 1e9:.0f}", *cells, *own])
         means = ["" if name == BASE else _mean(some, name, BASE, "×") for name in shown]
-        table.add_row("geometric mean", "", *means, _mean(some, OWN, PRODUCT, ""), "", style="bold")
-        yield table
+        lines.append(["geometric mean", "", *means, _mean(some, OWN, PRODUCT, ""), ""])
+        header = ["row", "limit", *shown, f"{OWN} of matmul", f"{OWN} MiB beyond"]
+        yield Grid(f"{dtype}, {direction}: GFLOP/s, and as a multiple of {BASE}'s", header, lines)
+
+
+def table(grid: Grid) -> Table:
+    """A grid for the terminal."""
+    found = Table(title=grid.title, title_justify="left")
+    for number, name in enumerate(grid.header):
+        found.add_column(name, justify="right" if number else "left")
+    for line in grid.lines:
+        found.add_row(*line, style="bold" if line is grid.lines[-1] else None)
+    return found
+
+
+def markdown(grid: Grid) -> str:
+    """A grid as Markdown."""
+    lines = [grid.header, ["---", *["---:"] * (len(grid.header) - 1)], *grid.lines]
+    return "\n".join([f"**{grid.title}**", "", *(f"| {' | '.join(line)} |" for line in lines), ""])
 
 
 def _cell(one: Measured | None, base: Measured | None) -> str:
@@ -128,6 +150,13 @@ def as_json(results: Results, about: dict[str, Any]) -> dict[str, Any]:
             for task, found in results
         ]
     }
+
+
+def from_json(record: dict[str, Any]) -> Results:
+    """What `as_json` was given."""
+    return [
+        (Task.of(one), {name: Measured(**found) for name, found in one["libraries"].items()}) for one in record["tasks"]
+    ]
 
 
 def picture(results: Results, names: Sequence[str], file: Path) -> None:
