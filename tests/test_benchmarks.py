@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from io import StringIO
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,7 @@ def test_operations_and_traffic_are_those_of_a_count_by_hand() -> None:
     assert len(ROWS) == 18
 
 
-@pytest.mark.parametrize(("direction", "dtype"), product(DIRECTIONS, ("float64", "complex128")))
+@pytest.mark.parametrize(("direction", "dtype"), list(product(DIRECTIONS, ("float64", "complex128"))))
 def test_the_program_that_one_writes_is_a_convolution(direction: str, dtype: str) -> None:
     """On small cases of each kind, transposed ones among them."""
     for case, is_transposed in (
@@ -87,7 +88,7 @@ def test_a_run_compares_and_reports(tmp_path: Path) -> None:
     assert record["libraries"]["torch"]["versions"]["torch"]
     status, again = command("--read", str(file), "--markdown", str(page))
     assert status == 0, again
-    assert again == text
+    assert again.strip() == text.strip()
     assert page.read_text(encoding="utf-8").count("| smallest |") == 3
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     assert command("--read", str(file), "--picture", str(image))[0] == 0
@@ -118,8 +119,9 @@ def test_a_process_that_dies_is_named() -> None:
     session = Session("matmul", 1)
     session._process.kill()
     session._process.wait()
-    with pytest.raises((RuntimeError, BrokenPipeError), match=r"matmul: the process ended|Broken pipe"):
+    with pytest.raises(RuntimeError, match=r"matmul: the process ended with status -9"):
         session.ask("time", calls=1)
+    session.close()
 
 
 class Slow:
@@ -196,9 +198,9 @@ def test_a_grid_marks_what_is_wrong_and_leaves_out_what_is_not_there() -> None:
     assert grid.lines[0] == ["smallest", "0", "0.0", "0.0 (2.00×)", "0.0! (0.50×)", "–", "50%", "3"]
     assert grid.lines[1] == ["geometric mean", "", "", "2.00× (1)", "0.50× (1)", "", "50%", ""]
     assert "| smallest | 0 | 0.0 | 0.0 (2.00×) | 0.0! (0.50×) | – | 50% | 3 |" in markdown(grid)
-    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
-    console.print(table(grid))
-    assert "2.00×" in console.export_text()
+    screen = StringIO()
+    Console(width=200, file=screen).print(table(grid))
+    assert "2.00×" in screen.getvalue()
 
 
 def test_differing_bits_are_named() -> None:

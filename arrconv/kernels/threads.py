@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Task = TypeVar("Task")
 
-_ENOUGH = 2**22  # products; to wake a second thread can take as long as a million of them
+_ENOUGH = 2**23  # products; to wake a second thread can take as long as millions of them
 
 
 def for_each(tasks: Sequence[Task], make_worker: Callable[[], Callable[[Task], None]], threads: int) -> None:

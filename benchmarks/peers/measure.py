@@ -105,7 +105,8 @@ def _measured(
             _compare(task, np.load(file), results[name])
     names = list(calls)
     for number in range(rounds):
-        for name in names[number % len(names) :] + names[: number % len(names)]:
+        first = number % max(1, len(names))
+        for name in names[first:] + names[:first]:
             results[name].seconds.append(sessions[name].ask("time", calls=calls[name])["seconds"])
     for name in names:
         results[name].extra_bytes = sessions[name].ask("memory").get("bytes")

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -65,14 +66,16 @@ class Session:
         """Let it do something, and return what it answers."""
         stream: IO[str] | None = self._process.stdin
         assert stream is not None
-        stream.write(json.dumps({"do": do, **options}) + "\n")
-        stream.flush()
+        with suppress(BrokenPipeError):  # then there is no answer either
+            stream.write(json.dumps({"do": do, **options}) + "\n")
+            stream.flush()
         return self._answer()
 
     def close(self) -> None:
         """End it."""
         if self._process.stdin is not None:
-            self._process.stdin.close()
+            with suppress(BrokenPipeError):
+                self._process.stdin.close()
         if self._process.stdout is not None:
             self._process.stdout.close()
         self._process.wait()
