@@ -13,16 +13,15 @@ import typer
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-PINS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+from benchmarks.peers.session import PINS, removed
 
 
 def measure(name: str) -> dict[str, Any]:
-    removed = {name: os.environ[name] for name in PINS if name in os.environ}
     environment = {name: value for name, value in os.environ.items() if name not in PINS}
     command = [sys.executable, "-m", f"benchmarks.{name}"]
     result = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     record: dict[str, Any] = json.loads(result.stdout)
-    return record | {"variables_removed": removed}
+    return record | {"variables_removed": removed()}
 
 
 def of_engine(record: dict[str, Any]) -> list[RenderableType]:
@@ -71,8 +70,8 @@ def main(
     for name in names or TABLES:
         record = records[name] = measure(name)
         tested = f"{record['processor']}, {record['threads']} threads; {record['versions']}; {record['blas']}"
-        removed = f"variables removed: {record['variables_removed'] or 'none'}"
-        for part in (*TABLES[name](record), f"{tested}; {removed}"):
+        pins = f"variables removed: {record['variables_removed'] or 'none'}"
+        for part in (*TABLES[name](record), f"{tested}; {pins}"):
             console.print(part, markup=False, highlight=False, soft_wrap=True)
     if json_file is not None:
         json_file.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")

@@ -102,6 +102,7 @@ def test_a_run_compares_and_reports(tmp_path: Path) -> None:
         (("--dtype", "float8"), "'float8' is unknown; there are float64, float32"),
         (("--direction", "backward"), "'backward' is unknown; there are forward"),
         (("--read", "a.json", "--json", "b.json"), "--read measures nothing"),
+        (("--json", "nowhere/b.json"), "--json nowhere/b.json: there is no folder"),
     ],
 )
 def test_what_is_not_there_is_named(arguments: tuple[str, ...], message: str) -> None:

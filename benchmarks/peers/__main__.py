@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,6 +50,7 @@ def main(
     """Measure arrconv beside other libraries, in turns."""
     if read and json_file is not None:
         raise typer.BadParameter("--json keeps what is measured, and --read measures nothing")
+    _check_files(json_file, picture_file, markdown_file)
     console = Console()
     if not console.is_terminal:
         console.width = max(console.width, 180)  # a file or a pipe is as wide as it needs to be
@@ -121,6 +123,15 @@ def _sessions(names: list[str] | tuple[str, ...], threads: int, console: Console
 def _check(option: str, given: list[str] | None, known: list[str] | tuple[str, ...]) -> None:
     if unknown := sorted(set(given or ()) - set(known)):
         raise typer.BadParameter(f"{option} {unknown[0]!r} is unknown; there are {', '.join(dict.fromkeys(known))}")
+
+
+def _check_files(json_file: Path | None, picture_file: Path | None, markdown_file: Path | None) -> None:
+    """Whether what is measured can be kept, before it is."""
+    for option, file in (("--json", json_file), ("--picture", picture_file), ("--markdown", markdown_file)):
+        if file is not None and not file.absolute().parent.is_dir():
+            raise typer.BadParameter(f"{option} {file}: there is no folder {file.absolute().parent}")
+    if picture_file is not None and find_spec("matplotlib") is None:
+        raise typer.BadParameter("--picture needs matplotlib, which is not installed: pip install '.[docs]'")
 
 
 def _tested(about: dict[str, Any]) -> str:
