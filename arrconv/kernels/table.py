@@ -62,7 +62,7 @@ def contract(problem: Problem, first: Array, second: Array) -> Array:
             matrix = in_dtype(second, dtype).reshape(groups, geometry.out_channels // groups, -1)  # (G, O/G, C/G·K)
             return _by_image(recipe, first, [matrix], geometry.output_shape)
         case "x":
-            if first.dtype.kind in "fc" and not np.isfinite(first).all():
+            if not problem.backend.is_integer and not np.isfinite(first).all():
                 # Zeros beyond the border of y are no part of the form; a product with an infinite w shows them.
                 return taps.contract(problem, first, second)
             w = in_dtype(first, dtype).reshape(groups, -1, *first.shape[1:]).swapaxes(1, 2)  # (G, C/G, O/G, *kernel)

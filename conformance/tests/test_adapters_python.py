@@ -57,7 +57,9 @@ def assert_same(found: Any, expected: Any, dtype: str = "float32") -> None:
     assert np.array_equal(found.astype(complex), expected.astype(complex))
 
 
-def is_asked_everything(adapter: Any, x_shape: Any, w_shape: Any, given: dict[str, Any], dtype: str = "float32") -> Any:
+def assert_everything_asked_is_right(
+    adapter: Any, x_shape: Any, w_shape: Any, given: dict[str, Any], dtype: str = "float32"
+) -> Any:
     """All that a geometry has, with the values of the oracle; the result of the convolution."""
     x, w = integers(x_shape, 1, dtype), integers(w_shape, 2, dtype)
     bias = integers((w_shape[0],), 3, dtype)
@@ -156,7 +158,7 @@ def test_transposed_convolutions_that_all_have(adapter: Any, y_shape: Any, w_sha
     ],
 )
 def test_all_of_a_geometry(adapter: Any, x_shape: Any, w_shape: Any, changes: dict[str, Any]) -> None:
-    is_asked_everything(adapter, x_shape, w_shape, options(len(x_shape) - 2, **changes))
+    assert_everything_asked_is_right(adapter, x_shape, w_shape, options(len(x_shape) - 2, **changes))
 
 
 @pytest.mark.parametrize("adapter", ["jax", "mlx"], indirect=True)
@@ -165,7 +167,7 @@ def test_strides_with_groups_and_unequal_channels(adapter: Any, dtype: str) -> N
     if adapter.name == "mlx" and dtype != "float32":
         pytest.skip("MLX has these dtypes not at all, or not with groups")
     given = options(2, stride=(2, 3), padding=((1, 2), (0, 3)), dilation=(2, 1), groups=2)
-    is_asked_everything(adapter, (2, 4, 8, 7), (6, 2, 2, 3), given, dtype)
+    assert_everything_asked_is_right(adapter, (2, 4, 8, 7), (6, 2, 2, 3), given, dtype)
     assert_right_transposed(adapter, (2, 6, 4, 3), (6, 2, 2, 3), transposed(given, (1, 2)), dtype)
 
 
@@ -228,7 +230,7 @@ def test_gradients_of_the_transposed_convolution_are_adjoints(adapter: Any) -> N
 @pytest.mark.parametrize("adapter", ["jax"], indirect=True)
 def test_complex_gradients_conjugate(adapter: Any) -> None:
     forward = options(1, stride=(2,), padding=((1, 2),))
-    is_asked_everything(adapter, (2, 2, 7), (3, 2, 3), forward, "complex64")
+    assert_everything_asked_is_right(adapter, (2, 2, 7), (3, 2, 3), forward, "complex64")
     given = transposed(forward, (1,))
     y, w = integers((2, 3, 4), 1, "complex128"), integers((3, 2, 3), 2, "complex128")
     x = adapter.conv_transpose(y, w, None, **given)
@@ -250,12 +252,12 @@ def test_complex_convolutions_do_not_conjugate(adapter: Any) -> None:
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_narrow_floating_point_numbers_come_back_as_such(adapter: Any, dtype: str) -> None:
     pytest.importorskip("ml_dtypes", reason="ml_dtypes is not installed; bfloat16 is a dtype of it")
-    is_asked_everything(adapter, (2, 1, 4), (2, 1, 2), options(1), dtype)
+    assert_everything_asked_is_right(adapter, (2, 1, 4), (2, 1, 2), options(1), dtype)
 
 
 @pytest.mark.parametrize("adapter", ["jax"], indirect=True)
 def test_negative_padding_goes_to_the_convolution(adapter: Any) -> None:
-    is_asked_everything(adapter, (2, 3, 9, 8), (4, 3, 2, 3), options(2, padding=((-1, -2), (1, -1))))
+    assert_everything_asked_is_right(adapter, (2, 3, 9, 8), (4, 3, 2, 3), options(2, padding=((-1, -2), (1, -1))))
 
 
 @everywhere

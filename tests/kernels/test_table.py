@@ -122,3 +122,18 @@ def test_what_lies_in_order_needs_no_table() -> None:
     assert table._recipe(g, "x").order is not None
     pointwise = Geometry.parse("n=2 c=3 o=4 x=6,4 k=1,1")
     assert [found.index for found in table._recipe(pointwise, "y").tables] == [None]
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32", "complex64"])
+def test_an_infinite_weight_reaches_no_further_than_in_the_definition(dtype: str) -> None:
+    if dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes", reason="ml_dtypes is not installed; bfloat16 is a dtype of it")
+    w, y = np.ones((3, 2, 3), dtype), np.ones((1, 3, 4), dtype)
+    w[1, 1, 0] = np.inf
+    with np.errstate(invalid="ignore"):
+        got, expected = (
+            arrconv.conv_grad_input(w, y, input_size=(4,), padding=1, algorithm=algorithm)
+            for algorithm in ("table", "taps")
+        )
+    assert np.isfinite(got.astype(complex)).tolist() == np.isfinite(expected.astype(complex)).tolist()
+    assert np.isfinite(got.astype(complex)).any(axis=-1).tolist() == [[True, True]]
