@@ -88,6 +88,10 @@ class Windows:
         """From one window to the next of its kin, how many taps farther the same element is seen."""
         return self.step // math.gcd(self.step, self.spacing)
 
+    def spanned(self, phases: int = 1, phase: int = 0) -> Windows:
+        """The elements of the span, or every so many of them from one on, as windows of one tap."""
+        return Windows(self.size, 1, -(-self.span // phases), phases, 1, self.start + phase)
+
     def elements(self) -> Windows:
         """What windows read that are all kin, each element once, as windows of one tap."""
         count = (self.count - 1) * self.advance + self.taps

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import arrconv
 from benchmarks.peers import measure as measuring
+from benchmarks.peers import worker as working
 from benchmarks.peers.__main__ import main
 from benchmarks.peers.libraries import im2col
 from benchmarks.peers.measure import Measured, measure
@@ -101,6 +102,8 @@ def test_a_run_compares_and_reports(tmp_path: Path) -> None:
         (("--row", "stem"), "'stem' is unknown"),
         (("--dtype", "float8"), "'float8' is unknown; there are float64, float32"),
         (("--direction", "backward"), "'backward' is unknown; there are forward"),
+        (("--library", "torch,jax"), "'torch,jax' is unknown; there are arrconv, copy"),
+        (("--library", "tropical:2"), "'tropical' is unknown"),
         (("--read", "a.json", "--json", "b.json"), "--read measures nothing"),
         (("--json", "nowhere/b.json"), "--json nowhere/b.json: there is no folder"),
     ],
@@ -123,6 +126,26 @@ def test_a_process_that_dies_is_named() -> None:
     with pytest.raises(RuntimeError, match=r"matmul: the process ended with status -9"):
         session.ask("time", calls=1)
     session.close()
+
+
+@pytest.mark.parametrize(("first", "calls"), [(1.0, 2), (9.0, 1)])
+def test_a_first_call_may_be_slow_to_start(
+    first: float, calls: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that loads what it computes gradients with."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(working, "_use_threads", lambda _: None)
+    worker, times, made = working.Worker("matmul"), iter([first, 0.001]), []
+
+    def call() -> Any:
+        made.append(next(times))
+        return np.zeros(1)
+
+    monkeypatch.setattr(working.time, "perf_counter", lambda: sum(made))
+    monkeypatch.setattr(worker._library, "prepare", lambda _: call)
+    answer = worker.prepare(Task(SMALLEST, "forward", "float64").data, str(tmp_path / "result.npy"))
+    assert len(made) == calls
+    assert answer["seconds"] == pytest.approx(min(made))
 
 
 class Slow:

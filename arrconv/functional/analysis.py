@@ -103,6 +103,7 @@ def explain(member: str, /, *arrays: Array, **options: Any) -> Choice | ConvGrad
     >>> import numpy as np
     >>> print(explain("conv", np.ones((1, 2, 9)), np.ones((3, 2, 3))))
     table
+      not tiles: 126 products are fewer than 8388608, and not worth the time to compile
       not gemm: table serves this problem and comes first
       not taps: table serves this problem and comes first
       not exact: it is slower, and runs only when asked for

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from arrconv.errors import SpecError, UnsupportedError
-from arrconv.kernels import gemm, table, taps
+from arrconv.kernels import gemm, table, taps, tiles
 
 if TYPE_CHECKING:
     from arrconv.kernels.base import Kernel, Problem
 
-KERNELS: dict[str, Kernel] = {kernel.name: kernel for kernel in (table.KERNEL, gemm.KERNEL, taps.KERNEL)}
+KERNELS: dict[str, Kernel] = {kernel.name: kernel for kernel in (table.KERNEL, tiles.KERNEL, gemm.KERNEL, taps.KERNEL)}
 ALGORITHMS = ("auto", *KERNELS, "exact")
 """What may be asked for: "exact" is no kernel, but many contractions by kernels, rounded once after the bias."""
 
@@ -33,7 +33,7 @@ class Choice:
 
 
 def select(problem: Problem, algorithm: str) -> Kernel:
-    """The kernel for a problem: the one named, or under `auto` the first that does not refuse.
+    """The kernel for a problem: the one named, or under `auto` the first that does not pass.
 
     No kernel under `auto` has a worse error bound than direct summation, and the values in the arrays play no part.
 
@@ -43,7 +43,7 @@ def select(problem: Problem, algorithm: str) -> Kernel:
     """
     check_algorithm(algorithm)
     if algorithm == "auto":
-        return next(kernel for kernel in KERNELS.values() if kernel.refuses(problem) is None)  # the last never does
+        return next(kernel for kernel in KERNELS.values() if kernel.passes(problem) is None)  # the last never does
     if (reason := KERNELS[algorithm].refuses(problem)) is not None:
         raise UnsupportedError(f"algorithm={algorithm!r} cannot serve this call: {reason}")
     return KERNELS[algorithm]
@@ -56,7 +56,7 @@ def choose(problem: Problem, algorithm: str) -> Choice:
     if algorithm != "auto":
         return Choice(chosen, dict.fromkeys(others, f"{chosen} was asked for"))
     later = f"{chosen} serves this problem and comes first"
-    reasons = {name: KERNELS[name].refuses(problem) or later for name in others if name in KERNELS}
+    reasons = {name: KERNELS[name].passes(problem) or later for name in others if name in KERNELS}
     return Choice(chosen, reasons | {"exact": "it is slower, and runs only when asked for"})
 
 

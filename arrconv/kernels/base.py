@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+import numpy as np
 
+if TYPE_CHECKING:
     from arrconv._namespace import Array, Backend
     from arrconv.geometry import Direction, Geometry
 
@@ -23,18 +25,43 @@ class Problem:
     geometry: Geometry
     backend: Backend
 
+    @property
+    def library(self) -> Any:
+        """The raw library, NumPy or CuPy: kernels need more of it than the standard offers."""
+        return sys.modules[self.backend.library]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """That of the accumulator, for NumPy and CuPy."""
+        dtype: np.dtype[Any] = np.dtype(self.backend.accumulator)
+        return dtype
+
+
+Contract = Callable[[Problem, "Array", "Array"], "Array"]
+"""Takes a problem and its two operands in their own dtype; returns the result in the accumulator's, in fresh memory."""
+
+
+def never(_: Problem) -> str | None:
+    """None: a kernel that yields to no other."""
+    return None
+
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
     """One way to compute a contraction.
 
-    `refuses` gives the reason why the kernel cannot serve a problem, or None. `contract` takes a problem and its two
-    operands in their own dtype, and returns the result in the accumulator's dtype, in fresh memory.
+    `refuses` gives the reason why the kernel cannot serve a problem, or None; `yields` the reason why, where it is not
+    asked for by name, it leaves a problem to others that are faster.
     """
 
     name: str
     refuses: Callable[[Problem], str | None]
-    contract: Callable[[Problem, Array, Array], Array]
+    contract: Contract
+    yields: Callable[[Problem], str | None] = never
+
+    def passes(self, problem: Problem) -> str | None:
+        """Why the kernel is not chosen among others, or None."""
+        return self.yields(problem) or self.refuses(problem)
 
 
 def in_dtype(array: Array, dtype: Any) -> Array:

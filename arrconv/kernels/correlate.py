@@ -66,7 +66,7 @@ def _by_blocks(lib: Any, source: Array, matrix: Array, windows: tuple[Windows, .
             lib.matmul(matrix[gs], columns, out=found)
             if blocks.is_joined:
                 found = found.reshape(*found.shape[1:3], ns.stop - ns.start, -1).transpose(2, 0, 1, 3)
-            _store(found, [each[(ns, gs, slice(None), *box.places)] for each in outs])
+            store(found, [each[(ns, gs, slice(None), *box.places)] for each in outs])
 
         return worker
 
@@ -104,7 +104,7 @@ def _by_strips(source: Array, matrix: Array, windows: tuple[Windows, ...], *outs
                 np.matmul(matrix[gs], rows_together, out=target)
                 return
             found = np.matmul(matrix[gs], rows_together, out=buffer(1, g, strip.count, rows, columns))
-            _store(found.swapaxes(2, 3), [each[(ns, gs, slice(None), *strip.places)] for each in outs])
+            store(found.swapaxes(2, 3), [each[(ns, gs, slice(None), *strip.places)] for each in outs])
 
         return worker
 
@@ -112,7 +112,7 @@ def _by_strips(source: Array, matrix: Array, windows: tuple[Windows, ...], *outs
     for_each(tasks, make_worker, threads_for(np, len(outs) * out.size * channels * taps * height))
 
 
-def _store(found: Array, targets: list[Array]) -> None:
+def store(found: Array, targets: list[Array]) -> None:
     """Write the rows of products (n, g, outs·O, …) to where they belong, (n, g, O, *positions) each."""
     height = targets[0].shape[2]
     for number, target in enumerate(targets):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from arrconv._namespace import Array
+    from arrconv.axis import Windows
     from arrconv.kernels.blocks import Box
 
 
@@ -47,6 +48,18 @@ def side_by_side(ndim: int) -> Layout:
 def row_by_row(ndim: int) -> Layout:
     """(n, g, r, C·K, l): a matrix for each position r of the first axis."""
     return Layout.of((0,), (1,), (3 + ndim,), tuple(range(2, 3 + ndim)), tuple(range(4 + ndim, 3 + 2 * ndim)))
+
+
+def fill(lib: Any, target: Array, images: Array, elements: tuple[Windows, ...]) -> None:
+    """Copy from images what windows of one tap see to a target (…, *counts), with zeros where they see nothing."""
+    before: tuple[slice, ...] = (slice(None),) * (target.ndim - len(elements))
+    lead = before
+    for w in elements:
+        seeing = w.seeing(0)
+        target[(*before, slice(0, seeing.start))] = 0
+        target[(*before, slice(seeing.stop, None))] = 0
+        before += (seeing,)
+    lib.copyto(target[before], images[(*lead, *(w.seen(0) for w in elements))])
 
 
 class Buffer:
@@ -123,13 +136,7 @@ class Gather:
     def _padded(self, images: Array, box: Box) -> Array:
         """The part of the images that a box reads, with the zeros of the padding, in the gatherer's dtype."""
         slab = self._slab(*images.shape[:3], *(w.span for w in box.windows))
-        sources = [w.overlap for w in box.windows]
-        places = [slice(s.start - w.start, s.stop - w.start) for s, w in zip(sources, box.windows, strict=True)]
-        for number, place in enumerate(places):
-            before = (slice(None), slice(None), slice(None), *places[:number])
-            slab[(*before, slice(0, place.start))] = 0
-            slab[(*before, slice(place.stop, None))] = 0
-        self._lib.copyto(slab[(..., *places)], images[(..., *sources)])
+        fill(self._lib, slab, images, tuple(w.spanned() for w in box.windows))
         return slab
 
     def _copy_taps(self, columns: Array, images: Array, box: Box) -> None:

@@ -8,22 +8,22 @@ by y. Work is split over outputs only, in blocks that the thread count does not 
 from __future__ import annotations
 
 import math
-import sys
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from arrconv.kernels import taps
-from arrconv.kernels.base import Kernel, Problem
+from arrconv.kernels.base import Contract, Kernel, Problem
 from arrconv.kernels.blocks import block_workspace, cut, plan, shares
 from arrconv.kernels.correlate import correlate
+from arrconv.kernels.correlations import contract_x, contract_y, empty_input, grouped, grouped_weight
+from arrconv.kernels.finite import where_finite
 from arrconv.kernels.gather import Buffer, Gather, Positions, side_by_side
 from arrconv.kernels.integers import in_float64
 from arrconv.kernels.scatter import scatter
 from arrconv.kernels.threads import for_each, is_shared, threads_for
-from arrconv.kernels.walks import inputs_of, phases_of, taps_together, windows_of
+from arrconv.kernels.walks import phases_of, windows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ def refuses(problem: Problem) -> str | None:
         return f"it works on NumPy and CuPy arrays, not on those of {backend.library}"
     if backend.library == "cupy" and problem.direction == "x":
         return "on CuPy it would have to wait for the device to learn whether w is finite"
-    needed, room = _gathered(geometry, problem.direction) * _dtype(problem).itemsize, block_workspace()
+    needed, room = _gathered(geometry, problem.direction) * problem.dtype.itemsize, block_workspace()
     if needed > room:
         return f"gathering the products of one output takes {needed} bytes, more than the {room} of the workspace"
     return None
@@ -58,7 +58,7 @@ def _gathered(geometry: Geometry, direction: Direction) -> int:
 
 
 @lru_cache(maxsize=1024)
-def _is_scattered(geometry: Geometry) -> bool:
+def is_scattered(geometry: Geometry) -> bool:
     """Whether ∂T/∂x adds products to where they belong, rather than gather what they are made of.
 
     The one adds C_in, the other copies C_out elements for each tap and output; and a matrix product of a few input
@@ -75,42 +75,20 @@ def contract(problem: Problem, first: Array, second: Array) -> Array:
     return _CONTRACTIONS[problem.direction](problem, first, second)
 
 
-def _contract_y(problem: Problem, x: Array, w: Array) -> Array:
-    geometry, lib = problem.geometry, _library(problem)
-    y = lib.empty(_grouped_shape(geometry, geometry.out_channels, geometry.output_size), _dtype(problem))
-    correlate(lib, _grouped(x, geometry), _grouped_weight(w, geometry), windows_of(geometry), y)
-    return y.reshape(geometry.output_shape)
-
-
 def _contract_x(problem: Problem, w: Array, y: Array) -> Array:
-    geometry, lib = problem.geometry, _library(problem)
-    if not problem.backend.is_integer and not lib.isfinite(w).all():
-        # The blocks multiply w by zeros beyond the border of y, which are no part of the form; an infinite w shows it.
-        return taps.contract(problem, w, y)
-    x = lib.zeros(_grouped_shape(geometry, geometry.in_channels, geometry.input_size), _dtype(problem))
-    y, w = _grouped(y, geometry), _grouped_weight(w, geometry)
-    if _is_scattered(geometry):
-        scatter(lib, y, w, windows_of(geometry), x)
-    else:
-        _gather_phases(lib, y, w.swapaxes(1, 2), geometry, x)
+    geometry = problem.geometry
+    if not is_scattered(geometry):
+        return contract_x(correlate, problem, w, y)
+    x = empty_input(problem)
+    scatter(problem.library, grouped(y, geometry), grouped_weight(w, geometry), windows_of(geometry), x)
     return x.reshape(geometry.input_shape)
 
 
-def _gather_phases(lib: Any, y: Array, w: Array, geometry: Geometry, x: Array) -> None:
-    """∂T/∂x as a convolution of y, with some of the taps of w (G, C/G, O/G, *kernel), for each phase of the stride.
-
-    Phases that see the same windows are one convolution, with the channels of all of them.
-    """
-    for windows, alike in phases_of(geometry).items():
-        matrix = taps_together(lib, w, alike)
-        correlate(lib, y, matrix, windows, *(x[(..., *inputs_of(phases))] for phases in alike))
-
-
 def _contract_w(problem: Problem, x: Array, y: Array) -> Array:
-    geometry, lib, dtype = problem.geometry, _library(problem), _dtype(problem)
+    geometry, lib, dtype = problem.geometry, problem.library, problem.dtype
     if geometry.is_empty:
         return lib.zeros(geometry.weight_shape, dtype)
-    x, y = _grouped(x, geometry), _grouped(y, geometry)
+    x, y = grouped(x, geometry), grouped(y, geometry)
     images, groups, rows = y.shape[:3]
     channels, kernel = x.shape[2], math.prod(geometry.kernel_size)
     windows = windows_of(geometry)
@@ -154,31 +132,7 @@ def _contract_w(problem: Problem, x: Array, y: Array) -> Array:
     return sums[0].reshape(geometry.weight_shape)
 
 
-_CONTRACTIONS = {"y": _contract_y, "x": _contract_x, "w": _contract_w}
+_CONTRACTIONS: dict[str, Contract] = {"y": partial(contract_y, correlate), "x": _contract_x, "w": _contract_w}
 
 
-def _grouped_shape(geometry: Geometry, channels: int, sizes: tuple[int, ...]) -> tuple[int, ...]:
-    return (geometry.batch or 0, geometry.groups, channels // geometry.groups, *sizes)
-
-
-def _grouped(array: Array, geometry: Geometry) -> Array:
-    """(N, channels, *sizes) as (N, G, channels/G, *sizes): a view, since it only splits an axis."""
-    return array.reshape(_grouped_shape(geometry, array.shape[1], array.shape[2:]))
-
-
-def _grouped_weight(w: Array, geometry: Geometry) -> Array:
-    """(O, C/G, *kernel) as (G, O/G, C/G, *kernel): a view."""
-    return w.reshape(geometry.groups, geometry.out_channels // geometry.groups, *w.shape[1:])
-
-
-def _dtype(problem: Problem) -> np.dtype[Any]:
-    dtype: np.dtype[Any] = np.dtype(problem.backend.accumulator)
-    return dtype
-
-
-def _library(problem: Problem) -> Any:
-    """The raw library, NumPy or CuPy: kernels need more of it than the standard offers."""
-    return sys.modules[problem.backend.library]
-
-
-KERNEL = Kernel("gemm", refuses, in_float64(contract))
+KERNEL = Kernel("gemm", refuses, where_finite(in_float64(contract)))

@@ -8,12 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from arrconv._namespace import Array
-    from arrconv.kernels.base import Problem
-
-    Contract = Callable[[Problem, Array, Array], Array]
+    from arrconv.kernels.base import Contract, Problem
 
 _LARGEST = 2**53  # up to which float64 has every integer, so that sums of products are exact in any order
 _AT_ONCE = 2**18  # numbers turned back into integers

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from arrconv.kernels import taps
 from arrconv.kernels.base import Kernel, Problem, in_dtype
 from arrconv.kernels.blas import hold_process, hold_thread
 from arrconv.kernels.blocks import block_workspace, cut, even, shares
+from arrconv.kernels.finite import where_finite
 from arrconv.kernels.integers import in_float64
 from arrconv.kernels.threads import for_each, is_shared, threads_for
 from arrconv.kernels.walks import inputs_of, phases_of, taps_together, windows_of
@@ -45,14 +45,14 @@ def refuses(problem: Problem) -> str | None:
     most = _MOST[problem.direction]
     if (count := _gathered(problem.geometry, problem.direction)) > most:
         return f"it would gather {count} numbers for an image, more than {most}"
-    if (needed := count * np.dtype(problem.backend.accumulator).itemsize) > (room := block_workspace()):
+    if (needed := count * problem.dtype.itemsize) > (room := block_workspace()):
         return f"gathering the products of an image takes {needed} bytes, more than the {room} of the workspace"
     return None
 
 
 def contract(problem: Problem, first: Array, second: Array) -> Array:
     """The contraction as one matrix product for each image and group, in the accumulator's dtype."""
-    geometry, dtype = problem.geometry, np.dtype(problem.backend.accumulator)
+    geometry, dtype = problem.geometry, problem.dtype
     if geometry.is_empty or _gathered(geometry, problem.direction) == 0:
         shapes = {"y": geometry.output_shape, "x": geometry.input_shape, "w": geometry.weight_shape}
         return np.zeros(shapes[problem.direction], dtype)
@@ -62,9 +62,6 @@ def contract(problem: Problem, first: Array, second: Array) -> Array:
             matrix = in_dtype(second, dtype).reshape(groups, geometry.out_channels // groups, -1)  # (G, O/G, C/G·K)
             return _by_image(recipe, first, [matrix], geometry.output_shape)
         case "x":
-            if not problem.backend.is_integer and not np.isfinite(first).all():
-                # Zeros beyond the border of y are no part of the form; a product with an infinite w shows them.
-                return taps.contract(problem, first, second)
             w = in_dtype(first, dtype).reshape(groups, -1, *first.shape[1:]).swapaxes(1, 2)  # (G, C/G, O/G, *kernel)
             together = [taps_together(np, w, alike) for alike in phases_of(geometry).values()]
             matrices = [matrix.reshape(*matrix.shape[:2], -1) for matrix in together]  # (G, phases·C/G, O/G·taps)
@@ -256,4 +253,4 @@ def _order(geometry: Geometry) -> tuple[Array, int]:
     return order, sums
 
 
-KERNEL = Kernel("table", refuses, in_float64(contract))
+KERNEL = Kernel("table", refuses, where_finite(in_float64(contract)))

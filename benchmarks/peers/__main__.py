@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from benchmarks.engine import processor
+from benchmarks.peers import libraries as peers
 from benchmarks.peers.measure import measure
 from benchmarks.peers.report import as_json, digests, from_json, grids, markdown, picture, table
 from benchmarks.peers.session import Missing, Session, removed
@@ -24,6 +26,7 @@ LIBRARIES = (
     "torch",
     "arrconv",
     "arrconv:1",
+    "arrconv_plain",
     "jax",
     "onnxruntime",
     "im2col",
@@ -58,6 +61,7 @@ def main(
         records = [json.loads(file.read_text(encoding="utf-8")) for file in read]
     else:
         tasks = _tasks(rows, directions, dtypes)
+        _check("--library", [name.partition(":")[0] for name in libraries or ()], _offered())
         records = [_measured(tasks, _sessions(libraries or LIBRARIES, threads, console), rounds, threads, console)]
     results = [one for record in records for one in from_json(record)]
     names = list(dict.fromkeys(name for record in records for name in record["libraries"]))
@@ -118,6 +122,11 @@ def _sessions(names: list[str] | tuple[str, ...], threads: int, console: Console
         except Missing as reason:
             console.print(f"passed over: {reason}", markup=False, highlight=False)
     return sessions
+
+
+def _offered() -> list[str]:
+    """The libraries that there are modules for, whether they are installed or not."""
+    return [module.name for module in iter_modules(peers.__path__) if not module.name.startswith("_")]
 
 
 def _check(option: str, given: list[str] | None, known: list[str] | tuple[str, ...]) -> None:

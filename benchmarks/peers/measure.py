@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import arrconv
-from benchmarks.peers.work import LENGTHY
 
 if TYPE_CHECKING:
     from benchmarks.peers.session import Session
@@ -23,6 +22,9 @@ LONG = 0.1
 """Seconds that one measurement takes at least, by as many calls as that needs."""
 
 LEAST_CALLS, MOST_CALLS = 3, 2000
+
+LENGTHY = 0.3
+"""Seconds a call beyond which one call is a measurement."""
 
 SLOW = 1.0
 """Seconds a call beyond which a library is measured once, and its memory is not."""

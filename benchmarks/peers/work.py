@@ -14,9 +14,6 @@ from arrconv import Geometry
 
 Array = np.ndarray[Any, Any]
 
-LENGTHY = 0.3
-"""Seconds a call beyond which one call is a measurement."""
-
 DIRECTIONS = ("forward", "input gradient", "weight gradient")
 DTYPES = ("float64", "float32", "complex128", "float16")
 

@@ -16,10 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.work import LENGTHY, Task
+from benchmarks.peers.work import Task
 
 PAUSE = 0.15
 """Seconds before each measurement, in which idle threads of the library that was measured before fall asleep."""
+
+STARTING = 5.0
+"""Seconds that a first call may take because it loads or compiles; one that takes longer is the measurement."""
 
 
 class Worker:
@@ -38,7 +41,7 @@ class Worker:
         return {"versions": {"python": platform.python_version(), **self._library.versions()}, "pools": pools}
 
     def prepare(self, task: dict[str, str], save: str) -> dict[str, Any]:
-        """Make the call of a task, call it, again unless it is lengthy, and keep the first result for comparison."""
+        """Make the call of a task, call it twice, or once if it takes very long, and keep the result for comparison."""
         parsed = Task.of(task)
         try:
             self._call = self._library.prepare(parsed)
@@ -51,7 +54,7 @@ class Worker:
         np.save(save, result)
         own_operations = getattr(self._library, "operations", None)  # of a library that does something else
         return {
-            "seconds": first if first > LENGTHY else min(first, self._seconds()),
+            "seconds": first if first > STARTING else min(first, self._seconds()),
             "operations": own_operations(parsed) if own_operations else parsed.operations,
             "is_task": own_operations is None,
         }

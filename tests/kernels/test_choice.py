@@ -111,11 +111,24 @@ def test_auto_takes_the_definition_elsewhere(member: str, library: str, ran: lis
 
 @pytest.mark.parametrize("dtype", ["int64", "uint8", "float16", "bfloat16", "float32", "complex64"])
 @pytest.mark.parametrize("member", MEMBERS)
-def test_the_values_and_dtypes_play_no_part(member: str, dtype: str) -> None:
+def test_the_values_play_no_part(member: str, dtype: str) -> None:
     for value in (0, 1):
         arrays, options = call(member, CASES[0])
         filled = [np.full_like(a, value, dtype=getattr(ml_dtypes, dtype, dtype)) for a in arrays]
         assert explain(member, *filled, **options) == explain(member, *arrays, **options)
+
+
+def serving(member: str, case: str, dtype: str) -> list[str]:
+    """The kernels that do not refuse a call."""
+    arrays, options = call(member, case, dtype=dtype)
+    names = []
+    for name in KERNELS:
+        try:
+            explain(member, *arrays, algorithm=name, **options)
+        except UnsupportedError:
+            continue
+        names.append(name)
+    return names
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -124,7 +137,9 @@ def test_the_values_and_dtypes_play_no_part(member: str, dtype: str) -> None:
 def test_exact_results_do_not_depend_on_the_choice(member: str, dtype: str, case: str) -> None:
     function = getattr(arrconv, member)
     arrays, options = call(member, case, dtype=dtype)
-    results = [function(*arrays, algorithm=name, **options) for name in ("auto", *KERNELS)]
+    names = serving(member, case, dtype)
+    assert {"table", "gemm", "taps"} <= set(names)
+    results = [function(*arrays, algorithm=name, **options) for name in ("auto", *names)]
     with arrconv.limits(workspace=TOO_SMALL):
         results.append(function(*arrays, **options))
     assert np.any(results[0])
@@ -133,10 +148,12 @@ def test_exact_results_do_not_depend_on_the_choice(member: str, dtype: str, case
         assert np.array_equal(results[0], other)
 
 
-@pytest.mark.parametrize("name", ["table", "gemm", "taps"])
+@pytest.mark.parametrize("name", KERNELS)
 @pytest.mark.parametrize("member", MEMBERS)
 def test_a_named_kernel_is_the_one_that_runs(member: str, name: str, ran: list[str]) -> None:
-    arrays, options = call(member, CASES[1])
+    arrays, options = call(member, CASES[1], dtype="float64")
+    if name not in serving(member, CASES[1], "float64"):
+        pytest.skip(f"{name} does not serve {member}, or not here")
     choice = explain(member, *arrays, algorithm=name, **options)
     assert choice.kernel == name
     others = [other for other in (*KERNELS, "exact") if other != name]
@@ -237,11 +254,11 @@ def test_the_gradient_of_a_bias_is_no_kernels_work(ran: list[str]) -> None:
 
 def test_explaining_computes_nothing_and_reads_nothing(ran: list[str]) -> None:
     huge = np.broadcast_to(np.float32(1), (64, 512, 4096, 4096))
-    assert explain("conv", huge, np.ones((8, 512, 3, 3), np.float32), padding=1).kernel == "gemm"
+    assert explain("conv", huge, np.ones((200, 512, 3, 3), np.float32), padding=1).kernel == "gemm"
     assert ran == []
 
 
-def test_the_first_kernel_that_does_not_refuse_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_kernel_that_does_not_pass_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     refusing = replace(KERNELS["gemm"], refuses=lambda problem: f"not for {problem.direction}")
     monkeypatch.setitem(KERNELS, "gemm", refusing)
     monkeypatch.setattr(table, "_MOST", dict.fromkeys("yxw", 0))
@@ -257,5 +274,5 @@ def test_the_first_kernel_that_does_not_refuse_is_chosen(monkeypatch: pytest.Mon
 def test_choosing_is_deterministic() -> None:
     g = Geometry.parse(CASES[0])
     backend = backend_of(x=np.ones(1))
-    choices = {str(choose(Problem(direction, g, backend), "auto")) for direction in ("y", "x", "w") for _ in range(3)}
-    assert len(choices) == 1
+    for direction in ("y", "x", "w"):
+        assert len({str(choose(Problem(direction, g, backend), "auto")) for _ in range(3)}) == 1

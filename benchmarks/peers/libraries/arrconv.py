@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,4 +45,7 @@ def as_array(result: Array) -> Array:
 
 
 def versions() -> dict[str, str]:
-    return {"arrconv": arrconv.__version__, "numpy": np.__version__}
+    found = {"arrconv": arrconv.__version__, "numpy": np.__version__}
+    with suppress(ImportError):
+        found["numba"] = import_module("numba").__version__
+    return found

@@ -1,0 +1,66 @@
+"""conv and the transposed convolution as a matrix times the windows of an array, whatever multiplies them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from arrconv.kernels.walks import inputs_of, phases_of, taps_together, windows_of
+
+if TYPE_CHECKING:
+    from arrconv._namespace import Array
+    from arrconv.geometry import Geometry
+    from arrconv.kernels.base import Problem
+
+
+Correlate = Callable[..., None]
+"""Called with (lib, source, matrix, windows, *outs): to let outs (N, G, O, *positions) be matrix (G, O, C, *taps) times
+the windows of source (N, G, C, *sizes). Where there are several outs, the matrix has the rows of all of them, one after
+the other."""
+
+
+def contract_y(correlate: Correlate, problem: Problem, x: Array, w: Array) -> Array:
+    """The convolution: windows of x."""
+    geometry, lib = problem.geometry, problem.library
+    y = lib.empty(_grouped_shape(geometry, geometry.out_channels, geometry.output_size), problem.dtype)
+    correlate(lib, grouped(x, geometry), grouped_weight(w, geometry), windows_of(geometry), y)
+    return y.reshape(geometry.output_shape)
+
+
+def contract_x(correlate: Correlate, problem: Problem, w: Array, y: Array) -> Array:
+    """∂T/∂x: for each phase of the stride, windows of y and those of the taps that reach it.
+
+    Phases that see the same windows are one correlation, with the channels of all of them.
+    """
+    geometry, lib = problem.geometry, problem.library
+    x = empty_input(problem)
+    y, w = grouped(y, geometry), grouped_weight(w, geometry).swapaxes(1, 2)  # (G, C/G, O/G, *kernel)
+    phases = phases_of(geometry)
+    if len(phases) > 1:
+        w = lib.ascontiguousarray(w)  # once for all
+    for windows, alike in phases.items():
+        matrix = taps_together(lib, w, alike)
+        correlate(lib, y, matrix, windows, *(x[(..., *inputs_of(each))] for each in alike))
+    return x.reshape(geometry.input_shape)
+
+
+def empty_input(problem: Problem) -> Array:
+    """X of zeros, (N, G, C/G, *sizes): some of it no tap may reach."""
+    geometry = problem.geometry
+    shape = _grouped_shape(geometry, geometry.in_channels, geometry.input_size)
+    zeros: Array = problem.library.zeros(shape, problem.dtype)
+    return zeros
+
+
+def grouped(array: Array, geometry: Geometry) -> Array:
+    """(N, channels, *sizes) as (N, G, channels/G, *sizes): a view, since it only splits an axis."""
+    return array.reshape(_grouped_shape(geometry, array.shape[1], array.shape[2:]))
+
+
+def grouped_weight(w: Array, geometry: Geometry) -> Array:
+    """(O, C/G, *kernel) as (G, O/G, C/G, *kernel): a view."""
+    return w.reshape(geometry.groups, geometry.out_channels // geometry.groups, *w.shape[1:])
+
+
+def _grouped_shape(geometry: Geometry, channels: int, sizes: tuple[int, ...]) -> tuple[int, ...]:
+    return (geometry.batch or 0, geometry.groups, channels // geometry.groups, *sizes)
