@@ -41,7 +41,7 @@ LAYERS = (
     ("kernels.strips",),
     ("kernels.taps", "kernels.gather", "kernels.integers"),
     ("kernels.finite", "kernels.correlations", "kernels.microkernel"),
-    ("kernels.correlate", "kernels.scatter", "kernels.tile_loops"),
+    ("kernels.correlate", "kernels.scatter", "kernels.dots", "kernels.tile_loops"),
     ("kernels.gemm", "kernels.table"),
     ("kernels.tiles", "kernels.fft", "kernels.cuda"),
     ("kernels",),

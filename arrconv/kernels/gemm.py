@@ -18,6 +18,7 @@ from arrconv.kernels.base import Contract, Kernel, Problem
 from arrconv.kernels.blocks import block_workspace, cut, plan, shares
 from arrconv.kernels.correlate import correlate
 from arrconv.kernels.correlations import contract_x, contract_y, empty_input, grouped, grouped_weight
+from arrconv.kernels.dots import are_few, dots
 from arrconv.kernels.finite import where_finite
 from arrconv.kernels.gather import Buffer, Gather, Positions, side_by_side
 from arrconv.kernels.integers import in_float64
@@ -92,6 +93,10 @@ def _contract_w(problem: Problem, x: Array, y: Array) -> Array:
     images, groups, rows = y.shape[:3]
     channels, kernel = x.shape[2], math.prod(geometry.kernel_size)
     windows = windows_of(geometry)
+    if lib is np and not problem.backend.is_complex and are_few(rows, channels, windows):
+        found = dots(x, y, windows, dtype)
+        if np.isfinite(found).all():
+            return found.reshape(geometry.weight_shape)
     most = min(_MOST_ROWS, block_workspace() // (rows * dtype.itemsize))
     ranges = -(-channels // max(1, most // kernel))
     channel_ranges = cut(channels, ranges if ranges <= _FAIR else -(-ranges // _FAIR) * _FAIR)

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 import arrconv
 from arrconv import Geometry, conv, conv_grad_input, conv_grad_weight, limits
-from arrconv.kernels import blas
+from arrconv.kernels import blas, tiles
 from arrconv.kernels import threads as pool
 from arrconv.kernels.limits import Limits, current_limits
 
@@ -48,6 +48,7 @@ PROBLEMS = {
 def _small_work_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads from a quarter of a million products on, so that tests need not wait for as many as are worth them."""
     monkeypatch.setattr(pool, "_ENOUGH", 2**18)
+    tiles._lacks_compiler()  # Numba loads SciPy, where there is one, and SciPy a BLAS of its own
 
 
 def arrays_of(geometry: Geometry, dtype: str, *, whole: bool = False) -> tuple[np.ndarray, ...]:
