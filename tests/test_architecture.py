@@ -38,7 +38,7 @@ LAYERS = (
     ("kernels.base", "kernels.limits", "kernels.blas"),
     ("kernels.threads",),
     ("kernels.blocks", "kernels.walks"),
-    ("kernels.strips",),
+    ("kernels.strips", "kernels.tile_plan"),
     ("kernels.taps", "kernels.gather", "kernels.integers"),
     ("kernels.finite", "kernels.correlations", "kernels.microkernel"),
     ("kernels.correlate", "kernels.scatter", "kernels.dots", "kernels.tile_loops"),

@@ -48,7 +48,10 @@ PROBLEMS = {
 def _small_work_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads from a quarter of a million products on, so that tests need not wait for as many as are worth them."""
     monkeypatch.setattr(pool, "_ENOUGH", 2**18)
-    tiles._lacks_compiler()  # Numba loads SciPy, where there is one, and SciPy a BLAS of its own
+    if (
+        not tiles._lacks_compiler()
+    ):  # when it compiles Numba loads SciPy, where there is one, and SciPy a BLAS of its own
+        conv(np.ones((1, 1, 3)), np.ones((1, 1, 2)), algorithm="tiles")
 
 
 def arrays_of(geometry: Geometry, dtype: str, *, whole: bool = False) -> tuple[np.ndarray, ...]:
