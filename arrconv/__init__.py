@@ -9,6 +9,18 @@ from importlib.metadata import version as _version
 from arrconv.axis import Axis
 from arrconv.bounds import Arithmetic
 from arrconv.errors import ArrconvError, DeviceError, DTypeError, ShapeError, SpecError, UnsupportedError
+from arrconv.functional.activation import (
+    leaky_relu,
+    leaky_relu_backward,
+    relu,
+    relu_backward,
+    sigmoid,
+    sigmoid_backward,
+    softplus,
+    softplus_backward,
+    tanh,
+    tanh_backward,
+)
 from arrconv.functional.analysis import error_bound, exact_parts, explain
 from arrconv.functional.calls import ConvGrads
 from arrconv.functional.conv import (
@@ -20,6 +32,23 @@ from arrconv.functional.conv import (
     conv_transpose,
     conv_transpose_backward,
 )
+from arrconv.functional.gradient_check import GradientCheck, check_gradient
+from arrconv.functional.loss import (
+    binary_cross_entropy,
+    binary_cross_entropy_backward,
+    binary_cross_entropy_with_logits,
+    binary_cross_entropy_with_logits_backward,
+    huber_loss,
+    huber_loss_backward,
+    l1_loss,
+    l1_loss_backward,
+    mse_loss,
+    mse_loss_backward,
+    softmax_cross_entropy,
+    softmax_cross_entropy_backward,
+)
+from arrconv.functional.pool import avg_pool, avg_pool_backward, max_pool, max_pool_backward
+from arrconv.functional.resize import upsample, upsample_backward
 from arrconv.geometry import Geometry
 from arrconv.kernels.limits import limits
 from arrconv.spec import ConvSpec
@@ -35,10 +64,18 @@ __all__ = [
     "DTypeError",
     "DeviceError",
     "Geometry",
+    "GradientCheck",
     "ShapeError",
     "SpecError",
     "UnsupportedError",
     "__version__",
+    "avg_pool",
+    "avg_pool_backward",
+    "binary_cross_entropy",
+    "binary_cross_entropy_backward",
+    "binary_cross_entropy_with_logits",
+    "binary_cross_entropy_with_logits_backward",
+    "check_gradient",
     "conv",
     "conv_backward",
     "conv_grad_bias",
@@ -49,5 +86,27 @@ __all__ = [
     "error_bound",
     "exact_parts",
     "explain",
+    "huber_loss",
+    "huber_loss_backward",
+    "l1_loss",
+    "l1_loss_backward",
+    "leaky_relu",
+    "leaky_relu_backward",
     "limits",
+    "max_pool",
+    "max_pool_backward",
+    "mse_loss",
+    "mse_loss_backward",
+    "relu",
+    "relu_backward",
+    "sigmoid",
+    "sigmoid_backward",
+    "softmax_cross_entropy",
+    "softmax_cross_entropy_backward",
+    "softplus",
+    "softplus_backward",
+    "tanh",
+    "tanh_backward",
+    "upsample",
+    "upsample_backward",
 ]

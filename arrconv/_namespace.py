@@ -154,6 +154,16 @@ def backend_of(**arrays: Array) -> Backend:
     return _backend(xp, device, dtype, first.dtype)
 
 
+def namespace_of(what: Any) -> Any:
+    """The namespace of an array library's module, or of one of its arrays.
+
+    Raises:
+        DTypeError: it is neither.
+    """
+    array = what.zeros(0) if callable(getattr(what, "zeros", None)) else what
+    return _namespace("the argument", array)
+
+
 def device_of(array: Array) -> Any:
     """The device on which an array lies."""
     return "cpu" if type(array) is np.ndarray else _device(array)  # at once, since this is on every call's path

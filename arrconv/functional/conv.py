@@ -43,8 +43,8 @@ def conv(
         dilation: the distance between taps, one integer or one for each axis; at least 1.
         groups: the number of separate blocks of channels; it divides C_in and C_out.
         padding_mode: `"zeros"`, `"circular"`, `"reflect"` (the edge not repeated) or `"replicate"`, of any amount.
-        algorithm: `"auto"`; the name of a kernel, `"table"`, `"gemm"` or `"taps"`; or `"exact"`: every element is the
-            exact sum, rounded once (ties to even), so its bits depend on nothing but the numbers given.
+        algorithm: `"auto"`; the name of a kernel, `"table"`, `"tiles"`, `"gemm"` or `"taps"`; or `"exact"`: every
+            element is the exact sum, rounded once (ties to even), so its bits depend on nothing but the numbers given.
 
     Returns:
         (N, C_out, *output), or (C_out, *output), with output = max(0, ⌊(padded − extent)/stride⌋ + 1) and extent =

@@ -45,7 +45,7 @@ def contract_x(correlate: Correlate, problem: Problem, w: Array, y: Array) -> Ar
 
 
 def empty_input(problem: Problem) -> Array:
-    """X of zeros, (N, G, C/G, *sizes): some of it no tap may reach."""
+    """x of zeros, (N, G, C/G, *sizes): some of it no tap may reach."""
     geometry = problem.geometry
     shape = _grouped_shape(geometry, geometry.in_channels, geometry.input_size)
     zeros: Array = problem.library.zeros(shape, problem.dtype)
