@@ -52,7 +52,7 @@ def relu_backward(x: Array, gy: Array, /) -> Array:
     array([0., 0., 7.])
     """
     xp = real_namespace(x=x, gy=gy)
-    return xp.where(x > 0, gy, zero(xp, gy))
+    return gy * xp.astype(x > 0, gy.dtype)  # several times as fast as xp.where, which guesses at every element
 
 
 def leaky_relu(x: Array, /, *, negative_slope: float = 0.01) -> Array:

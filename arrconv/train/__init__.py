@@ -1,5 +1,6 @@
-"""Training: optimisers and schedules."""
+"""Training: optimisers and schedules, and pictures to learn from."""
 
+from arrconv.train.leaves import dead_leaves
 from arrconv.train.optimiser import SGD, Adam, AdamW, Optimiser, clip_gradients
 from arrconv.train.schedule import Constant, Cosine, Schedule, StepDecay
 
@@ -13,4 +14,5 @@ __all__ = [
     "Schedule",
     "StepDecay",
     "clip_gradients",
+    "dead_leaves",
 ]

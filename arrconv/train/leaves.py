@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from arrconv.errors import SpecError
 from arrconv.spec import as_int
 
-_SMALLEST = 1.0  # radius, in pixels of the picture
+_SMALLEST = 3.0  # radius, in pixels of the picture
 _FINER = 2  # discs are drawn on a grid so many times as fine, and averaged, so that edges are soft
 _COVERED = 0.9995  # of the picture, before what is left shows the background
 
@@ -38,8 +37,6 @@ def dead_leaves(count: int, size: int | tuple[int, int] = 128, *, seed: int = 0)
     """
     count, seed = as_int(count, "count", 0), as_int(seed, "seed", 0)
     height, width = (as_int(n, "size", 1) for n in ((size, size) if isinstance(size, int) else size))
-    if isinstance(size, bool):
-        raise SpecError(f"size must be an integer or two, but got {size!r}")
     pictures = np.empty((count, 3, height, width), np.uint8)
     for number in range(count):
         pictures[number] = _picture(np.random.default_rng((seed, number)), height, width)
@@ -52,8 +49,10 @@ def _picture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     canvas = np.empty((3, *shape), np.float32)
     canvas[...] = rng.uniform(0, 1, (3, 1, 1))
     is_free = np.ones(shape, bool)
-    palette = rng.beta(1.5, 1.5, (12, 3)).astype(np.float32)  # discs of one picture share some colours
-    smallest, largest = _SMALLEST * _FINER, max(shape) / 2
+    # Brightness varies more than colour, and discs of one picture share their colours.
+    palette = (rng.beta(1.2, 1.2, (16, 1)) + rng.normal(0, 0.1, (16, 3))).astype(np.float32)
+    smallest = _SMALLEST * _FINER
+    largest = max(2 * smallest, max(shape) / 2)
     left = is_free.size * (1 - _COVERED)
     free = is_free.size
     while free > left:
@@ -71,15 +70,14 @@ def _radii(rng: np.random.Generator, smallest: float, largest: float, count: int
     return radii
 
 
-def _draw(
-    rng: np.random.Generator, canvas: np.ndarray, is_free: np.ndarray, radius: float, palette: np.ndarray
-) -> int:
+def _draw(rng: np.random.Generator, canvas: np.ndarray, is_free: np.ndarray, radius: float, palette: np.ndarray) -> int:
     """Draw one disc where the canvas is free; how many elements it took."""
     middle = [rng.uniform(-radius, n + radius) for n in is_free.shape]
     colour = palette[rng.integers(len(palette))] + rng.normal(0, 0.05, 3).astype(np.float32)
-    slope, wave, phase, depth = rng.normal(0, 0.15, 2), rng.normal(0, 1, 2), rng.uniform(0, 2 * np.pi), rng.exponential(0.03)
+    slope, wave, phase, depth = rng.normal(0, 0.15, 2), rng.normal(0, 1, 2), rng.uniform(0, 6.3), rng.exponential(0.03)
     wave *= rng.uniform(0.2, 1.5) / (np.hypot(*wave) + 1e-9)
-    span = [slice(max(0, int(m - radius)), min(n, int(m + radius) + 2)) for m, n in zip(middle, is_free.shape, strict=True)]
+    ends = [(int(m - radius), int(m + radius) + 2) for m in middle]
+    span = [slice(max(0, low), min(n, high)) for (low, high), n in zip(ends, is_free.shape, strict=True)]
     free = is_free[tuple(span)]
     if not free.any():
         return 0
