@@ -102,7 +102,7 @@ def test_a_run_compares_and_reports(tmp_path: Path) -> None:
         (("--row", "stem"), "'stem' is unknown"),
         (("--dtype", "float8"), "'float8' is unknown; there are float64, float32"),
         (("--direction", "backward"), "'backward' is unknown; there are forward"),
-        (("--library", "torch,jax"), "'torch,jax' is unknown; there are arrconv, copy"),
+        (("--library", "torch,jax"), "'torch,jax' is unknown; there are arrconv,"),
         (("--library", "tropical:2"), "'tropical' is unknown"),
         (("--read", "a.json", "--json", "b.json"), "--read measures nothing"),
         (("--json", "nowhere/b.json"), "--json nowhere/b.json: there is no folder"),

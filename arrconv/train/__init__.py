@@ -1,7 +1,11 @@
-"""Training: optimisers and schedules, and pictures to learn from."""
+"""Training: optimisers and schedules, pictures to learn from, the loop and its checkpoints."""
 
+from arrconv.train.checkpoint import Progress, load_weights
 from arrconv.train.leaves import dead_leaves
+from arrconv.train.loop import NotFiniteError, Report, fit
+from arrconv.train.measure import evaluate, psnr
 from arrconv.train.optimiser import SGD, Adam, AdamW, Optimiser, clip_gradients
+from arrconv.train.pairs import Gaussian, Noise, Pairs, Poisson, crops
 from arrconv.train.schedule import Constant, Cosine, Schedule, StepDecay
 
 __all__ = [
@@ -10,9 +14,21 @@ __all__ = [
     "AdamW",
     "Constant",
     "Cosine",
+    "Gaussian",
+    "Noise",
+    "NotFiniteError",
     "Optimiser",
+    "Pairs",
+    "Poisson",
+    "Progress",
+    "Report",
     "Schedule",
     "StepDecay",
     "clip_gradients",
+    "crops",
     "dead_leaves",
+    "evaluate",
+    "fit",
+    "load_weights",
+    "psnr",
 ]

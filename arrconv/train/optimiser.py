@@ -30,6 +30,12 @@ class Optimiser:
         self.lr, self.weight_decay = _not_negative(lr, "lr"), _not_negative(weight_decay, "weight_decay")
         self.memory: dict[str, dict[str, Array]] = {}
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What it was made with, beside the network."""
+        changing = ("net", "memory", "steps")
+        return {"name": type(self).__name__} | {key: value for key, value in vars(self).items() if key not in changing}
+
     def zero_grad(self) -> None:
         """Forget all gradients of the network."""
         self.net.zero_grad()

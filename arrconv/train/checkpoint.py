@@ -1,0 +1,129 @@
+"""Checkpoints: everything that the next step depends on, in one npz file, written so that it is whole or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from arrconv.errors import SpecError
+from arrconv.train.measure import host
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from arrconv.nn.layer import Layer
+    from arrconv.train.optimiser import Optimiser
+
+_FORMAT = "arrconv checkpoint 1"
+
+
+@dataclass
+class Progress:
+    """Where training stands.
+
+    Attributes:
+        epoch: how many epochs are done.
+        batch: how many batches of the next one are.
+        history: a row of what was measured for each epoch.
+        running: the sums of the epoch so far.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    running: dict[str, float] = field(default_factory=dict)
+
+
+def save(file: Path, net: Layer, optimiser: Optimiser, progress: Progress, settings: dict[str, Any]) -> None:
+    """Write a checkpoint; what was there before stays until the new one is whole.
+
+    Args:
+        file: its name, which should end in .npz.
+        net, optimiser, progress: what is kept.
+        settings: what training was asked for, to be compared when it goes on.
+    """
+    state = optimiser.state_dict()
+    about = {
+        "format": _FORMAT,
+        "steps": state.pop("steps"),
+        "progress": progress.__dict__,
+        "settings": settings,
+        "passes": _passes(net),
+    }
+    arrays = {f"net/{name}": host(value) for name, value in net.state_dict().items()}
+    arrays |= {f"optimiser/{name}": host(value) for name, value in state.items()}
+    partial = file.with_name(file.name + ".part")
+    with partial.open("wb") as stream:
+        np.savez(stream, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)  # type: ignore[arg-type]
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(file)
+
+
+def load(file: Path, net: Layer, optimiser: Optimiser | None = None) -> tuple[Progress, dict[str, Any]]:
+    """Take over a checkpoint: the network, and the optimiser if one is given.
+
+    Returns:
+        The progress, and the settings that were kept.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        SpecError: it is no checkpoint, or of another network or optimiser.
+        ShapeError: an array has another shape.
+    """
+    arrays, about = _read(file)
+    parts: dict[str, dict[str, Any]] = {"net": {}, "optimiser": {}}
+    for key, array in arrays.items():
+        part, _, name = key.partition("/")
+        parts[part][name] = array
+    net.load_state_dict(parts["net"])
+    for layer, passes in zip(_random_layers(net), about["passes"], strict=True):
+        layer.calls = passes
+    if optimiser is not None:
+        optimiser.load_state_dict({"steps": about["steps"], **parts["optimiser"]})
+    return Progress(**about["progress"]), about["settings"]
+
+
+def load_weights(file: Path, net: Layer) -> None:
+    """Take over the arrays of a network, from a checkpoint or from an npz file of them.
+
+    Raises:
+        FileNotFoundError, SpecError, ShapeError: as for `load`.
+    """
+    arrays, about = _read(file)
+    of_net = {key.removeprefix("net/"): array for key, array in arrays.items() if not about or key.startswith("net/")}
+    net.load_state_dict(of_net)
+
+
+def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The arrays of an npz file, and what a checkpoint says of itself; never anything that is pickled."""
+    try:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as found:
+            arrays = {name: found[name] for name in found.files}
+    except (ValueError, OSError, zipfile.BadZipFile, AttributeError) as reason:
+        if isinstance(reason, FileNotFoundError):
+            raise
+        raise SpecError(f"{file} is no npz file of arrays: {reason}") from None
+    if "about" not in arrays:
+        return arrays, {}
+    about = json.loads(bytes(arrays.pop("about")))
+    if about.get("format") != _FORMAT:
+        raise SpecError(f"{file} has the format {about.get('format')!r}, but {_FORMAT!r} is known here")
+    return arrays, about
+
+
+def _random_layers(net: Layer) -> list[Any]:
+    """Layers whose results depend on how often they were called."""
+    found = [net] if hasattr(net, "calls") else []
+    for layer in net.layers.values():
+        found += _random_layers(layer)
+    return found
+
+
+def _passes(net: Layer) -> list[int]:
+    return [layer.calls for layer in _random_layers(net)]
