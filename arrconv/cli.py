@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 - typer reads the annotations when it runs
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -156,6 +156,92 @@ def fingerprint(
     from arrconv_conformance.fingerprint.command import take
 
     raise typer.Exit(take(name, dtype or (), json, limit))
+
+
+training = typer.Typer(no_args_is_help=True, help="Train small networks.")
+app.add_typer(training, name="train")
+
+_DEVICE = typer.Option(metavar="cpu|cuda", help="Where: NumPy on the processor, or CuPy on a GPU.")
+_WEIGHTS = typer.Option("--weights", metavar="DIR", help="The folder that `arrconv train denoise` left.")
+
+
+@training.command("denoise")
+def train_denoise(
+    data: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Images, .npy, .npz, or .pkl of pairs; else generated pictures.")
+    ] = None,
+    validation: Annotated[str | None, typer.Option(metavar="PATH", help="The same, to measure by.")] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where everything is kept.")] = Path("denoiser"),
+    net: Annotated[str, typer.Option(metavar="seed|unet", help="Which network.")] = "seed",
+    target: Annotated[
+        str, typer.Option(metavar="noisy|clean", help="Learn from other noisy copies, or from clean pictures.")
+    ] = "noisy",
+    device: Annotated[str, _DEVICE] = "cpu",
+    epochs: Annotated[int, typer.Option(min=1, help="How often each pair is seen.")] = 8,
+    pairs: Annotated[int, typer.Option(min=1, help="How many squares are cut from pictures.")] = 16_000,
+    size: Annotated[int, typer.Option(min=4, help="Of their sides, in pixels.")] = 32,
+    shrink: Annotated[int, typer.Option(min=1, help="Cut them so many times as large, and average.")] = 1,
+    sigma: Annotated[float, typer.Option(min=0, help="The strength of the noise; white is 1.")] = 25 / 255,
+    batch: Annotated[int, typer.Option(min=1, help="Pairs in a step.")] = 32,
+    lr: Annotated[float | None, typer.Option(help="The learning rate; each network has its own.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Decides every random number.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from where training in DIR stopped.")] = False,
+) -> None:
+    """Train a denoiser; Ctrl-C stops it after a step, and --resume goes on as if it had not been stopped.
+
+    Exit status: 0 when it is trained, 2 when it cannot be, 130 when it was interrupted.
+    """
+    from arrconv.train.command import train_denoiser
+    from arrconv.train.denoise import Recipe
+
+    recipe = Recipe(
+        net=net,
+        data=data,
+        validation=validation,
+        target=target,  # type: ignore[arg-type] # checked with the recipe
+        sigma=sigma,
+        pairs=pairs,
+        size=size,
+        shrink=shrink,
+        epochs=epochs,
+        batch=batch,
+        lr=lr,
+        seed=seed,
+    )
+    raise typer.Exit(train_denoiser(recipe, out, device, resume))
+
+
+@app.command()
+def denoise(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Image files, or folders of them.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where the answers go, as PNG.")],
+    weights: Annotated[Path, _WEIGHTS] = Path("denoiser"),
+    device: Annotated[str, _DEVICE] = "cpu",
+) -> None:
+    """Denoise images of any size.
+
+    Exit status: 0 when all are written, 2 when they could not be.
+    """
+    from arrconv.train.command import denoise_files
+
+    raise typer.Exit(denoise_files(images, out, weights, device))
+
+
+@app.command()
+def evaluate(
+    images: Annotated[Path, typer.Argument(metavar="PATH", help="Clean images: a folder, a file, .npy or .npz.")],
+    weights: Annotated[Path, _WEIGHTS] = Path("denoiser"),
+    sigma: Annotated[float, typer.Option(min=0, help="The strength of the noise; white is 1.")] = 25 / 255,
+    seed: Annotated[int, typer.Option(min=0, help="Decides the noise.")] = 0,
+    device: Annotated[str, _DEVICE] = "cpu",
+) -> None:
+    """Add noise to clean images, denoise them, and print the PSNR before and after.
+
+    Exit status: 0 when it is measured, 2 when it could not be.
+    """
+    from arrconv.train.command import evaluate_files
+
+    raise typer.Exit(evaluate_files(images, weights, sigma, seed, device))
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
-CODE = ("arrconv", "conformance", "tests", "benchmarks")
+CODE = ("arrconv", "conformance", "tests", "benchmarks", "examples")
 
 # From the bottom up. A module may import from the rows below its own, and from its own entry; entries that stand side
 # by side in a row do not know each other. `name.*` is a package with everything in it, `arrconv` the package itself.

@@ -41,12 +41,13 @@ class Album:
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
 
-def read_pictures(path: Path, *, least: int = 1, is_grey: bool = False) -> Album:
+def read_pictures(path: Path, *, least: int = 1, is_grey: bool = False, apart: Path | None = None) -> Album:
     """Read all pictures of a folder (and of the folders in it), or one file: an image, or an npy or npz of arrays.
 
     Args:
         path: a folder or a file.
         least: the least number of pixels a side; smaller pictures are passed over.
+        apart: a folder that is not looked into, such as that of answers.
         is_grey: whether to read brightness, one channel, instead of red, green and blue.
 
     Returns:
@@ -61,7 +62,8 @@ def read_pictures(path: Path, *, least: int = 1, is_grey: bool = False) -> Album
     if not path.exists():
         raise FileNotFoundError(f"there is no file or folder {path}")
     album = Album()
-    files = sorted(f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
+    images = (file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and apart not in file.parents)
+    files = sorted(images) if path.is_dir() else [path]
     for file in files:
         name = str(file.relative_to(path)) if path.is_dir() else file.name
         try:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from fractions import Fraction
+from functools import cache
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
 import ml_dtypes
 import numpy as np
@@ -40,7 +41,14 @@ CASES = [
     "n=0 c=2 o=3 x=6,5 k=2,2",
     "n=1 c=80 o=3 x=5,6 k=3,2",  # sums in several parts
 ]
-SIZES = sorted({size for sizes in loops._SIZES.values() for size in sizes if size[0] * size[1] <= 16})
+pytestmark = pytest.mark.xdist_group("tiles")  # what one process has compiled, another would compile again
+SIZES = loops._SIZES[16 if loops.vector_bytes() == 32 else 32]
+
+
+@pytest.fixture(autouse=True)
+def _few_sizes_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes a second; the test of all sizes has them all."""
+    monkeypatch.setattr(loops, "tile_size", lambda _dtype, rows, *_: (4, 3) if rows > 1 else (1, 7))
 
 
 def integers(g: Geometry, most: int = 9) -> list[Any]:
@@ -54,13 +62,18 @@ def in_tiles(g: Geometry, x: Any, w: Any, y: Any) -> list[Any]:
     return [arrconv.conv(x, w, **options), arrconv.conv_grad_input(w, y, input_size=g.input_size, **options)]
 
 
-def assert_right(g: Geometry, dtype: Any) -> None:
-    whole = integers(g, 1 if np.dtype(dtype).itemsize == 2 else 9)  # so that no result is rounded
-    x, w, y = (array.astype(dtype) for array in whole)
-    loop = [array.astype(object) for array in whole]
-    options: Any = g.options
-    expected = oracle.conv(*loop[:2], None, **options), oracle.transpose_input(*loop[1:], g.input_size, **options)
-    for got, right in zip(in_tiles(g, x, w, y), expected, strict=True):
+@cache
+def solved(case: str, most: int) -> tuple[list[Any], list[Any]]:
+    """x, w and y, and the results of the literal loop."""
+    g = Geometry.parse(case)
+    whole, options = integers(g, most), cast("Any", g.options)
+    x, w, y = (array.astype(object) for array in whole)
+    return whole, [oracle.conv(x, w, None, **options), oracle.transpose_input(w, y, g.input_size, **options)]
+
+
+def assert_right(case: str, dtype: Any) -> None:
+    whole, expected = solved(case, 1 if np.dtype(dtype).itemsize == 2 else 9)  # so that no result is rounded
+    for got, right in zip(in_tiles(Geometry.parse(case), *(a.astype(dtype) for a in whole)), expected, strict=True):
         assert got.shape == right.shape
         assert (got == right).all()
 
@@ -68,14 +81,25 @@ def assert_right(g: Geometry, dtype: Any) -> None:
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", ml_dtypes.bfloat16])
 @pytest.mark.parametrize("case", CASES)
 def test_integers_are_right(case: str, dtype: Any) -> None:
-    assert_right(Geometry.parse(case), dtype)
+    assert_right(case, dtype)
+
+
+def test_sizes_are_chosen_that_fit_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    for dtype, rows, terms, count in product(["float32", "float64"], [1, 2, 3, 64, 99], [1, 27, 1152], [1, 56, 1000]):
+        height, vectors = loops.tile_size(dtype, rows, terms, count)
+        assert (height, vectors) in {size for sizes in loops._SIZES.values() for size in sizes}
+        assert height <= 2 * rows
+    lanes = loops.vector_length("float64")
+    assert loops.tile_size("float64", 1, 9, 6 * lanes) == (1, 6)  # a row of a depthwise layer at once
+    assert loops.tile_size("float64", 1, 9, 7 * lanes) == (1, 7)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_tiles_of_any_size_are_right(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loops, "tile_size", lambda *_: size)
     for case in CASES[:8]:
-        assert_right(Geometry.parse(case), "float64")
+        assert_right(case, "float64")
 
 
 @pytest.mark.parametrize("times", [1, 5])
@@ -86,7 +110,7 @@ def test_blocks_of_any_size_are_right(case: str, times: int, monkeypatch: pytest
     g = Geometry.parse(case)
     least = max(1, *(4 * tiles._copied(g, direction, 8) for direction in ("y", "x")))  # type: ignore[arg-type]
     with arrconv.limits(workspace=least * times, threads=3):
-        assert_right(g, "float64")
+        assert_right(case, "float64")
     with arrconv.limits(workspace=least // 2), pytest.raises(UnsupportedError, match="of the workspace"):
         in_tiles(g, *(array.astype(np.float64) for array in integers(g)))
 

@@ -1,0 +1,177 @@
+"""Training a denoiser, and what it makes of pictures of any size."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from arrconv.errors import SpecError
+from arrconv.spec import as_int
+from arrconv.train.checkpoint import Progress, load_weights
+from arrconv.train.leaves import dead_leaves
+from arrconv.train.loop import CHECKPOINT, Report, fit
+from arrconv.train.measure import brightness, host
+from arrconv.train.networks import network
+from arrconv.train.optimiser import SGD, Adam
+from arrconv.train.pairs import Gaussian, Pairs, crops
+from arrconv.train.schedule import Constant, Cosine
+from arrconv.train.sources import read_pairs, read_pictures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from arrconv.nn.layer import Layer
+    from arrconv.train.optimiser import Optimiser
+    from arrconv.train.pairs import Target
+    from arrconv.train.schedule import Schedule
+
+ABOUT = "denoiser.json"
+_CANVASES, _CANVAS = 48, 256  # generated pictures to cut from, and their size
+_TILE, _MARGIN = 512, 64  # of large pictures, answered part by part; what a part sees beyond what is kept of it
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a denoiser is trained from; with its seed it decides every bit of the result on a CPU.
+
+    Attributes:
+        net: "seed" or "unet".
+        data: a folder of images, an npy or npz of pictures, or pairs in an npz or an archive of PyTorch; None for
+            generated pictures.
+        validation: the same, to measure by; None for some of the data that are held out.
+        target: what is learned from: other noisy copies, or the clean pictures.
+        sigma: the strength of the noise, in units of white.
+        pairs: how many squares are cut from pictures.
+        held_out: how many more are cut to measure by.
+        size: of their sides.
+        shrink: squares are cut so many times as large, and averaged.
+        epochs, batch, lr, seed: of training; lr is the network's own where it is None.
+    """
+
+    net: str = "seed"
+    data: str | None = None
+    validation: str | None = None
+    target: Target = "noisy"
+    sigma: float = 25 / 255
+    pairs: int = 16_000
+    held_out: int = 500
+    size: int = 32
+    shrink: int = 1
+    epochs: int = 8
+    batch: int = 32
+    lr: float | None = None
+    seed: int = 0
+
+
+def prepare(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> tuple[Pairs, Pairs]:
+    """The pairs to learn from, and those to measure by, whose targets are clean where pictures are."""
+    from pathlib import Path
+
+    noise = Gaussian(recipe.sigma)
+    if recipe.data is not None and (file := Path(recipe.data)).suffix == ".pkl":
+        pairs = read_pairs(file)
+        if recipe.validation is None:
+            held = as_int(recipe.held_out, "held_out", 1)
+            return Pairs(pairs.inputs[held:], pairs.targets[held:]), Pairs(pairs.inputs[:held], pairs.targets[:held])
+        return pairs, read_pairs(Path(recipe.validation))
+    least = recipe.size * recipe.shrink
+    albums = []
+    for number, source in enumerate((recipe.data, recipe.validation or recipe.data)):
+        if source is None:
+            count = _CANVASES if number == 0 else _CANVASES // 8
+            say(f"drawing {count} pictures")
+            albums.append(list(dead_leaves(count, max(_CANVAS, least), seed=recipe.seed + number)))
+            continue
+        album = read_pictures(Path(source), least=least)
+        for name, reason in album.skipped:
+            say(f"skipped {name}: {reason}")
+        say(f"{len(album.pictures)} pictures from {source}, {len(album.skipped)} skipped")
+        albums.append(album.pictures)
+    if recipe.data is not None and recipe.validation is None:
+        if len(albums[0]) < 2:
+            raise SpecError(f"{recipe.data} has one picture, and there is none left to measure by; give validation")
+        tenth = min(10, len(albums[0]))
+        albums = [[p for n, p in enumerate(albums[0]) if bool(n % tenth) == learns] for learns in (True, False)]
+    cut: dict[str, Any] = {"size": recipe.size, "shrink": recipe.shrink}
+    learned = crops(albums[0], recipe.pairs, seed=recipe.seed, **cut)
+    measured = crops(albums[1], recipe.held_out, seed=recipe.seed + 1, **cut)
+    return (
+        Pairs.noisy(learned, noise, seed=recipe.seed, target=recipe.target),
+        Pairs.noisy(measured, noise, seed=recipe.seed + 1, target="clean"),
+    )
+
+
+def train(
+    recipe: Recipe,
+    folder: Path,
+    library: Any = np,
+    *,
+    resume: bool = False,
+    on_report: Callable[[Report], None] = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
+) -> tuple[Layer, Progress, Pairs]:
+    """Train a denoiser, and keep it in a folder.
+
+    Returns:
+        The network, the progress, and the pairs that it was measured by.
+    """
+    pairs, measured = prepare(recipe, say)
+    net, _ = network(recipe.net, pairs.inputs.shape[1])
+    net.initialise(library, seed=recipe.seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / ABOUT).write_text(json.dumps({"recipe": asdict(recipe), "channels": pairs.inputs.shape[1]}, indent=1))
+    optimiser, schedule = _optimiser(recipe, net, len(pairs))
+    say(f"{recipe.net}: {net.size:,} parameters, {len(pairs):,} pairs, {recipe.epochs} epochs")
+    progress = fit(
+        net, optimiser, pairs, epochs=recipe.epochs, batch=recipe.batch, seed=recipe.seed, schedule=schedule,
+        validation=measured, folder=folder, resume=resume, on_report=on_report,
+    )  # fmt: skip
+    return net, progress, measured
+
+
+def _optimiser(recipe: Recipe, net: Layer, pairs: int) -> tuple[Optimiser, Schedule]:
+    if recipe.net == "seed":  # a constant, large rate: the mean over all elements makes gradients small
+        return SGD(net, 10.0 if recipe.lr is None else recipe.lr), Constant()
+    steps = recipe.epochs * -(-pairs // recipe.batch)
+    return Adam(net, 1e-3 if recipe.lr is None else recipe.lr), Cosine(steps, warmup=min(100, steps // 10), final=0.01)
+
+
+def load_denoiser(folder: Path, library: Any = np) -> tuple[Layer, int]:
+    """The network that a folder keeps, and what the sizes of its pictures must be multiples of.
+
+    Raises:
+        FileNotFoundError: there is none.
+        SpecError: the files are broken.
+    """
+    try:
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        net, multiple = network(about["recipe"]["net"], about["channels"])
+    except (ValueError, KeyError, TypeError) as reason:
+        raise SpecError(f"{folder / ABOUT} does not describe a denoiser: {reason}") from None
+    net.initialise(library, seed=0)
+    load_weights(folder / CHECKPOINT, net)
+    net.eval()
+    return net, multiple
+
+
+def denoised(net: Layer, picture: np.ndarray, multiple: int) -> np.ndarray:
+    """What a network makes of a picture, uint8 (C, H, W), of any size: rounded to whole numbers from 0 to 255.
+
+    The picture is continued like a mirror to a size that the network takes; a large one is answered part by part.
+    """
+    height, width = picture.shape[1:]
+    pad = [(0, 0), *((_MARGIN, _MARGIN + -n % multiple) for n in (height, width))]
+    mirrored = np.pad(picture, pad, mode="symmetric")
+    answer = np.empty_like(picture)
+    for top in range(0, height, _TILE):
+        for left in range(0, width, _TILE):
+            high, wide = (min(_TILE, n - at) for n, at in ((height, top), (width, left)))
+            window = [slice(at, at + n + -n % multiple + 2 * _MARGIN) for at, n in ((top, high), (left, wide))]
+            part = host(net.forward(brightness(net, mirrored[None, :, *window])))[0]
+            kept = part[:, _MARGIN : _MARGIN + high, _MARGIN : _MARGIN + wide]
+            answer[:, top : top + high, left : left + wide] = np.clip(np.rint(kept * 255), 0, 255)
+    return answer
