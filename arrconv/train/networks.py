@@ -38,7 +38,7 @@ def unet(channels: int = 3, width: int = 32, depth: int = 2) -> Skip:
     2015; K. Zhang et al., "Beyond a Gaussian denoiser", 2017, for learning the residue.
 
     >>> unet(width=8, depth=1).size
-    4571
+    8459
     """
     width, depth = as_int(width, "width", 1), as_int(depth, "depth", 0)
 
