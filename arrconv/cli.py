@@ -178,7 +178,7 @@ def train_denoise(
     ] = "noisy",
     device: Annotated[str, _DEVICE] = "cpu",
     epochs: Annotated[int, typer.Option(min=1, help="How often each pair is seen.")] = 8,
-    pairs: Annotated[int, typer.Option(min=1, help="How many squares are cut from pictures.")] = 16_000,
+    pairs: Annotated[int, typer.Option(min=1, help="How many squares are cut from pictures.")] = 12_000,
     size: Annotated[int, typer.Option(min=4, help="Of their sides, in pixels.")] = 32,
     shrink: Annotated[int, typer.Option(min=1, help="Cut them so many times as large, and average.")] = 1,
     sigma: Annotated[float, typer.Option(min=0, help="The strength of the noise; white is 1.")] = 25 / 255,

@@ -57,7 +57,7 @@ class Recipe:
     validation: str | None = None
     target: Target = "noisy"
     sigma: float = 25 / 255
-    pairs: int = 16_000
+    pairs: int = 12_000
     held_out: int = 500
     size: int = 32
     shrink: int = 1
