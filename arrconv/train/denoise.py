@@ -80,7 +80,8 @@ def prepare(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> tupl
         return pairs, read_pairs(Path(recipe.validation))
     least = recipe.size * recipe.shrink
     albums = []
-    for number, source in enumerate((recipe.data, recipe.validation or recipe.data)):
+    is_shared = recipe.data is not None and recipe.validation is None
+    for number, source in enumerate((recipe.data,) if is_shared else (recipe.data, recipe.validation)):
         if source is None:
             count = _CANVASES if number == 0 else _CANVASES // 8
             say(f"drawing {count} pictures")
@@ -91,7 +92,7 @@ def prepare(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> tupl
             say(f"skipped {name}: {reason}")
         say(f"{len(album.pictures)} pictures from {source}, {len(album.skipped)} skipped")
         albums.append(album.pictures)
-    if recipe.data is not None and recipe.validation is None:
+    if is_shared:
         if len(albums[0]) < 2:
             raise SpecError(f"{recipe.data} has one picture, and there is none left to measure by; give validation")
         tenth = min(10, len(albums[0]))
