@@ -185,7 +185,7 @@ class Layer:
         for name, parameter in own.items():
             check_shape(name, state[name].shape, parameter.shape, "the parameter")
         for name, parameter in own.items():
-            parameter.value = state[name] if parameter.value is None else _like(parameter.value, state[name])
+            parameter.value = state[name] if parameter.value is None else copied_like(parameter.value, state[name])
             parameter.grad = None
 
     def train(self, mode: bool = True) -> Self:
@@ -206,7 +206,7 @@ def _gradient(parameter: Parameter) -> Array:
     return namespace_of(parameter.value).zeros_like(parameter.value)
 
 
-def _like(own: Array, given: Any) -> Array:
+def copied_like(own: Array, given: Any) -> Array:
     """A copy of an array of any library in an array like our own."""
     xp = namespace_of(own)
     return xp.asarray(given, dtype=own.dtype, device=device_of(own), copy=True)

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from arrconv.errors import ArrconvError, SpecError
 from arrconv.train.denoise import denoised, load_denoiser, train
 from arrconv.train.measure import psnr
+from arrconv.train.networks import NETWORKS
 from arrconv.train.pairs import Gaussian, noisy_copy
 from arrconv.train.sources import read_pictures, write_picture
 from arrconv.viz import draw_curves, side_by_side
@@ -65,7 +66,7 @@ def train_denoiser(recipe: Recipe, folder: Path, device: str, resume: bool) -> i
             )
         draw_curves(progress.history, folder / "curves.png")
         shown = range(min(6, len(measured)))
-        answers = [denoised(net.eval(), measured.inputs[n], 4) for n in shown]
+        answers = [denoised(net.eval(), measured.inputs[n], NETWORKS[recipe.net][1]) for n in shown]
         rows = [[measured.inputs[n], answer, measured.targets[n]] for n, answer in zip(shown, answers, strict=True)]
         write_picture(folder / "examples.png", side_by_side(rows))
         console.print(

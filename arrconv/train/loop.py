@@ -16,7 +16,7 @@ from arrconv.functional.loss import mse_loss, mse_loss_backward
 from arrconv.nn.container import Sequential
 from arrconv.spec import as_int
 from arrconv.train.checkpoint import Progress, load, save
-from arrconv.train.measure import evaluate, host
+from arrconv.train.measure import brightness, evaluate, host
 from arrconv.train.optimiser import clip_gradients
 from arrconv.train.schedule import Constant
 
@@ -138,7 +138,7 @@ class _Run:
             "optimiser": repr(optimiser.settings),
         }
         like = next(p.value for _, p in net.named_parameters())
-        self.xp, self.device, self.dtype = namespace_of(like), device_of(like), like.dtype
+        self.xp, self.device = namespace_of(like), device_of(like)
         self.is_here = library_name(self.xp) == "numpy"  # so that a number can be looked at without waiting
         self.inputs, self.targets = (self.xp.asarray(a, device=self.device) for a in (pairs.inputs, pairs.targets))
         self.losses: list[tuple[Array, int]] = []  # since they were looked at
@@ -182,7 +182,7 @@ class _Run:
     def step(self, numbers: Any) -> None:
         """Learn from the pairs of these numbers; nothing is carried to the host from elsewhere."""
         places = self.xp.asarray(numbers, device=self.device)
-        x, t = (self._brightness(self.xp.take(array, places, axis=0)) for array in (self.inputs, self.targets))
+        x, t = (brightness(self.net, self.xp.take(array, places, axis=0)) for array in (self.inputs, self.targets))
         self.optimiser.lr = self.rate * self.schedule(self.optimiser.steps)
         self.optimiser.zero_grad()
         self.last = x
@@ -237,9 +237,6 @@ class _Run:
             if not _is_finite(parameter.value):
                 return f"{name} is not finite any more; a smaller learning rate, or clipped gradients, may help"
         return f"the first that is not finite is {_first_not_finite(self.net, self.last, 'the result of the network')}"
-
-    def _brightness(self, pictures: Array) -> Array:
-        return self.xp.astype(pictures, self.dtype) / 255
 
 
 def _first_not_finite(layer: Layer, x: Array, name: str) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from arrconv._namespace import device_of, namespace_of
+from arrconv._namespace import namespace_of
 from arrconv.errors import ShapeError, SpecError
 from arrconv.functional.reals import as_number
 from arrconv.geometry import check_shape
+from arrconv.nn.layer import copied_like
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,10 +72,7 @@ class Optimiser:
             if name not in own:
                 raise SpecError(f"the state remembers {key!r}, but the network has no parameter {name!r}")
             check_shape(key, array.shape, own[name].shape, "its parameter")
-            value = own[name].value
-            xp = namespace_of(value)
-            copied = xp.asarray(array, dtype=value.dtype, device=device_of(value), copy=True)
-            memory.setdefault(name, {})[what] = copied
+            memory.setdefault(name, {})[what] = copied_like(own[name].value, array)
         self.memory, self.steps = memory, int(state["steps"])
 
 
