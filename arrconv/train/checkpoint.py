@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from arrconv.errors import SpecError
 from arrconv.train.measure import host
+from arrconv.train.sources import read_npz
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,13 +102,7 @@ def load_weights(file: Path, net: Layer) -> None:
 
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The arrays of an npz file, and what a checkpoint says of itself; never anything that is pickled."""
-    try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as found:
-            arrays = {name: found[name] for name in found.files}
-    except (ValueError, OSError, zipfile.BadZipFile, AttributeError) as reason:
-        if isinstance(reason, FileNotFoundError):
-            raise
-        raise SpecError(f"{file} is no npz file of arrays: {reason}") from None
+    arrays = read_npz(file)
     if "about" not in arrays:
         return arrays, {}
     about = json.loads(bytes(arrays.pop("about")))

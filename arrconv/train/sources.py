@@ -93,7 +93,7 @@ def read_pairs(path: Path) -> Pairs:
         DTypeError, ShapeError: its arrays are no pictures.
     """
     if path.suffix == ".npz":
-        arrays = _read_npz(path)
+        arrays = read_npz(path)
         if not {"inputs", "targets"} <= arrays.keys():
             raise SpecError(f"{path} has arrays {', '.join(arrays) or '(none)'}, but needs inputs and targets")
         return Pairs(arrays["inputs"], arrays["targets"])
@@ -134,7 +134,7 @@ def _read_image(file: Path, is_grey: bool) -> np.ndarray:
 
 def _read_arrays(file: Path) -> list[np.ndarray]:
     """The pictures of an npy file, or of all arrays of an npz file: uint8 (C, H, W) or (N, C, H, W)."""
-    arrays = _read_npz(file) if file.suffix == ".npz" else {file.name: _read_npy(file)}
+    arrays = read_npz(file) if file.suffix == ".npz" else {file.name: _read_npy(file)}
     found: list[np.ndarray] = []
     for name, array in arrays.items():
         many = array[None] if array.ndim == 3 else array
@@ -151,7 +151,13 @@ def _read_npy(file: Path) -> np.ndarray:
     return array
 
 
-def _read_npz(file: Path) -> dict[str, np.ndarray]:
+def read_npz(file: Path) -> dict[str, np.ndarray]:
+    """The arrays of an npz file; never anything that is pickled.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        SpecError: it is no such file.
+    """
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as found:
             return {name: found[name] for name in found.files}
