@@ -162,6 +162,8 @@ training = typer.Typer(no_args_is_help=True, help="Train small networks.")
 app.add_typer(training, name="train")
 
 _DEVICE = typer.Option(metavar="cpu|cuda", help="Where: NumPy on the processor, or CuPy on a GPU.")
+_SIGMA = typer.Option(min=0, metavar="SIGMA", help="The strength of normal noise; white is 1.")
+_PEAK = typer.Option(metavar="PHOTONS", help="For white: noise of counted light instead of normal noise.")
 _WEIGHTS = typer.Option("--weights", metavar="DIR", help="The folder that `arrconv train denoise` left.")
 
 
@@ -179,9 +181,18 @@ def train_denoise(
     device: Annotated[str, _DEVICE] = "cpu",
     epochs: Annotated[int, typer.Option(min=1, help="How often each pair is seen.")] = 8,
     pairs: Annotated[int, typer.Option(min=1, help="How many squares are cut from pictures.")] = 12_000,
+    held_out: Annotated[int, typer.Option(min=1, help="How many others are cut to measure by.")] = 500,
     size: Annotated[int, typer.Option(min=4, help="Of their sides, in pixels.")] = 32,
     shrink: Annotated[int, typer.Option(min=1, help="Cut them so many times as large, and average.")] = 1,
-    sigma: Annotated[float, typer.Option(min=0, help="The strength of the noise; white is 1.")] = 25 / 255,
+    sigma: Annotated[float, _SIGMA] = 25 / 255,
+    peak: Annotated[float | None, _PEAK] = None,
+    fresh: Annotated[
+        bool | None,
+        typer.Option(
+            "--fresh/--fixed",
+            help="Draw noise anew in each step and leave it unclipped, or once for each pair, as bytes; unet: anew.",
+        ),
+    ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Pairs in a step.")] = 32,
     lr: Annotated[float | None, typer.Option(help="The learning rate; each network has its own.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides every random number.")] = 0,
@@ -200,7 +211,10 @@ def train_denoise(
         validation=validation,
         target=target,  # type: ignore[arg-type] # checked with the recipe
         sigma=sigma,
+        peak=peak,
+        fresh=fresh,
         pairs=pairs,
+        held_out=held_out,
         size=size,
         shrink=shrink,
         epochs=epochs,
@@ -231,17 +245,25 @@ def denoise(
 def evaluate(
     images: Annotated[Path, typer.Argument(metavar="PATH", help="Clean images: a folder, a file, .npy or .npz.")],
     weights: Annotated[Path, _WEIGHTS] = Path("denoiser"),
-    sigma: Annotated[float, typer.Option(min=0, help="The strength of the noise; white is 1.")] = 25 / 255,
+    sigma: Annotated[float, _SIGMA] = 25 / 255,
+    peak: Annotated[float | None, _PEAK] = None,
+    rounded: Annotated[
+        bool, typer.Option("--rounded", help="Noisy images are bytes, clipped at black and white.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Decides the noise.")] = 0,
     device: Annotated[str, _DEVICE] = "cpu",
 ) -> None:
     """Add noise to clean images, denoise them, and print the PSNR before and after.
 
+    Answers are rounded to bytes; noisy images are neither rounded nor clipped, unless --rounded asks for it.
+
     Exit status: 0 when it is measured, 2 when it could not be.
     """
     from arrconv.train.command import evaluate_files
+    from arrconv.train.denoise import Recipe
 
-    raise typer.Exit(evaluate_files(images, weights, sigma, seed, device))
+    recipe = Recipe(sigma=sigma, peak=peak, seed=seed)
+    raise typer.Exit(evaluate_files(images, weights, recipe, rounded, device))
 
 
 def main() -> None:

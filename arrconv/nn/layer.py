@@ -88,6 +88,15 @@ class Layer:
         """The number of learned numbers."""
         return sum(math.prod(p.shape) for _, p in self.named_parameters() if p.is_learned)
 
+    @property
+    def example(self) -> Array:
+        """One of its arrays: where they are, and of which library and dtype."""
+        for _, parameter in self.named_parameters():
+            if parameter.value is None:
+                break
+            return parameter.value
+        raise SpecError(f"this {type(self).__name__} has no arrays yet, or no parameters at all")
+
     def keep(self, what: Any) -> None:
         """Remember for the backward pass, in training mode."""
         self._kept = what if self.is_training else None

@@ -5,7 +5,8 @@ from arrconv.train.leaves import dead_leaves
 from arrconv.train.loop import NotFiniteError, Report, fit
 from arrconv.train.measure import evaluate, psnr
 from arrconv.train.optimiser import SGD, Adam, AdamW, Optimiser, clip_gradients
-from arrconv.train.pairs import Gaussian, Noise, Pairs, Poisson, crops
+from arrconv.train.pairs import FreshPairs, Gaussian, Noise, Pairs, Poisson
+from arrconv.train.pictures import crops
 from arrconv.train.schedule import Constant, Cosine, Schedule, StepDecay
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "AdamW",
     "Constant",
     "Cosine",
+    "FreshPairs",
     "Gaussian",
     "Noise",
     "NotFiniteError",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from arrconv.errors import SpecError
-from arrconv.train.measure import host
+from arrconv.train.pictures import host
 from arrconv.train.sources import read_npz
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from arrconv.errors import ArrconvError, SpecError
 from arrconv.train.denoise import denoised, load_denoiser, train
 from arrconv.train.measure import psnr
 from arrconv.train.networks import NETWORKS
-from arrconv.train.pairs import Gaussian, noisy_copy
+from arrconv.train.pictures import brightness, host, pixels
 from arrconv.train.sources import read_pictures, write_picture
 from arrconv.viz import draw_curves, side_by_side
 
@@ -52,22 +53,23 @@ def train_denoiser(recipe: Recipe, folder: Path, device: str, resume: bool) -> i
 
             def show(report: Report) -> None:
                 done = report.epoch * report.batches + report.batch
-                text = f"loss {report.loss:.5f}, {report.pictures_a_second:,.0f} pictures/s"
+                measured = f"loss {report.loss:.5f}, PSNR {report.psnr:.2f} dB, "
+                text = measured + f"{report.pictures_a_second:,.0f} pictures/s"
                 name = f"epoch {report.epoch + 1} of {report.epochs}"
                 bar.update(task, total=report.epochs * report.batches, completed=done, description=name, loss=text)
+                if not report.batch:
+                    left = timedelta(seconds=round(report.seconds_left))
+                    bar.console.print(f"epoch {report.epoch}: {text}, {left} left", highlight=False)
 
             net, progress, measured = train(
                 recipe, folder, _library(device), resume=resume, on_report=show,
                 say=lambda text: bar.console.print(text, markup=False, highlight=False),
             )  # fmt: skip
-        for row in progress.history:
-            console.print(
-                f"epoch {row['epoch']:.0f}: loss {row['loss']:.5f}, PSNR {row['psnr']:.2f} dB", highlight=False
-            )
         draw_curves(progress.history, folder / "curves.png")
-        shown = range(min(6, len(measured)))
-        answers = [denoised(net.eval(), measured.inputs[n], NETWORKS[recipe.net][1]) for n in shown]
-        rows = [[measured.inputs[n], answer, measured.targets[n]] for n, answer in zip(shown, answers, strict=True)]
+        some = np.arange(min(6, len(measured)))
+        given, clean = (host(array) for array in measured.placed(net.example)(some, 0))
+        answers = [denoised(net.eval(), picture, NETWORKS[recipe.net][1]) for picture in given]
+        rows = [list(row) for row in zip(pixels(given), answers, pixels(clean), strict=True)]
         write_picture(folder / "examples.png", side_by_side(rows))
         console.print(
             f"{time.monotonic() - began:.0f} s; the denoiser, curves.png and examples.png (noisy, denoised, clean) are "
@@ -100,8 +102,8 @@ def denoise_files(paths: list[Path], out: Path, weights: Path, device: str) -> i
     return guarded(console, "denoise", run)
 
 
-def evaluate_files(path: Path, weights: Path, sigma: float, seed: int, device: str) -> int:
-    """Add noise to clean pictures, denoise them, and print how near they come, before and after."""
+def evaluate_files(path: Path, weights: Path, recipe: Recipe, is_rounded: bool, device: str) -> int:
+    """Add the noise of a recipe to clean pictures, denoise them, and print how near they come, before and after."""
     console = Console()
 
     def run() -> None:
@@ -111,7 +113,9 @@ def evaluate_files(path: Path, weights: Path, sigma: float, seed: int, device: s
             console.print(f"skipped {name}: {reason}", markup=False, highlight=False)
         found = []
         for number, (name, picture) in enumerate(zip(album.names, album.pictures, strict=True)):
-            noisy = noisy_copy(picture[None], Gaussian(sigma), seed, number)[0]
+            clean = picture.astype(np.float32) / np.float32(255)
+            noisy = recipe.noise(np.random.default_rng((recipe.seed, number)), clean)
+            noisy = pixels(noisy) if is_rounded else noisy
             before, after = (_ratio(array, picture) for array in (noisy, denoised(net, noisy, multiple)))
             found.append((before, after))
             console.print(f"{name}: {before:.2f} -> {after:.2f} dB", markup=False, highlight=False)
@@ -122,8 +126,8 @@ def evaluate_files(path: Path, weights: Path, sigma: float, seed: int, device: s
 
 
 def _ratio(picture: np.ndarray, clean: np.ndarray) -> float:
-    a, b = (array[None].astype(np.float64) / 255 for array in (picture, clean))
-    return float(psnr(a, b)[0])
+    like = np.empty(0)  # float64
+    return float(psnr(brightness(picture[None], like), brightness(clean[None], like))[0])
 
 
 def _library(device: str) -> Any:

@@ -13,10 +13,11 @@ from arrconv.spec import as_int
 from arrconv.train.checkpoint import Progress, load_weights
 from arrconv.train.leaves import dead_leaves
 from arrconv.train.loop import CHECKPOINT, Report, fit
-from arrconv.train.measure import brightness, host
+from arrconv.train.measure import mean_psnr
 from arrconv.train.networks import network
 from arrconv.train.optimiser import SGD, Adam
-from arrconv.train.pairs import Gaussian, Pairs, crops
+from arrconv.train.pairs import FreshPairs, Gaussian, Pairs, Poisson
+from arrconv.train.pictures import brightness, crops, host, pixels
 from arrconv.train.schedule import Constant, Cosine
 from arrconv.train.sources import read_pairs, read_pictures
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
     from arrconv.nn.layer import Layer
     from arrconv.train.optimiser import Optimiser
-    from arrconv.train.pairs import Target
+    from arrconv.train.pairs import Data, Noise, Target
+    from arrconv.train.pictures import Pictures
     from arrconv.train.schedule import Schedule
 
 ABOUT = "denoiser.json"
@@ -44,7 +46,10 @@ class Recipe:
             generated pictures.
         validation: the same, to measure by; None for some of the data that are held out.
         target: what is learned from: other noisy copies, or the clean pictures.
-        sigma: the strength of the noise, in units of white.
+        sigma: the strength of normal noise, in units of white.
+        peak: photons for white, for the noise of counted light instead of normal noise.
+        fresh: whether noise is drawn anew in each step, neither rounded nor clipped, instead of once for each pair,
+            as bytes; None for what is usual with the network: anew for "unet" alone.
         pairs: how many squares are cut from pictures.
         held_out: how many more are cut to measure by.
         size: of their sides.
@@ -57,6 +62,8 @@ class Recipe:
     validation: str | None = None
     target: Target = "noisy"
     sigma: float = 25 / 255
+    peak: float | None = None
+    fresh: bool | None = None
     pairs: int = 12_000
     held_out: int = 500
     size: int = 32
@@ -66,13 +73,26 @@ class Recipe:
     lr: float | None = None
     seed: int = 0
 
+    @property
+    def noise(self) -> Noise:
+        """The noise model."""
+        return Gaussian(self.sigma) if self.peak is None else Poisson(self.peak)
 
-def prepare(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> tuple[Pairs, Pairs]:
+    def noisy(self, pictures: Pictures, seed: int, target: Target) -> Data:
+        """Pairs of pictures with noise."""
+        is_fresh = self.net != "seed" if self.fresh is None else self.fresh
+        if is_fresh:
+            return FreshPairs(pictures, self.noise, seed, target)
+        return Pairs.noisy(pictures, self.noise, seed=seed, target=target)
+
+
+def prepare(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> tuple[Data, Data]:
     """The pairs to learn from, and those to measure by, whose targets are clean where pictures are."""
     from pathlib import Path
 
-    noise = Gaussian(recipe.sigma)
     if recipe.data is not None and (file := Path(recipe.data)).suffix == ".pkl":
+        if recipe.fresh:
+            raise SpecError(f"{file} has pairs, whose noise cannot be drawn anew")
         pairs = read_pairs(file)
         if recipe.validation is None:
             held = as_int(recipe.held_out, "held_out", 1)
@@ -98,12 +118,9 @@ def prepare(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> tupl
         tenth = min(10, len(albums[0]))
         albums = [[p for n, p in enumerate(albums[0]) if bool(n % tenth) == learns] for learns in (True, False)]
     cut: dict[str, Any] = {"size": recipe.size, "shrink": recipe.shrink}
-    learned = crops(albums[0], recipe.pairs, seed=recipe.seed, **cut)
-    measured = crops(albums[1], recipe.held_out, seed=recipe.seed + 1, **cut)
-    return (
-        Pairs.noisy(learned, noise, seed=recipe.seed, target=recipe.target),
-        Pairs.noisy(measured, noise, seed=recipe.seed + 1, target="clean"),
-    )
+    many = crops(albums[0], recipe.pairs, seed=recipe.seed, **cut)
+    few = crops(albums[1], recipe.held_out, seed=recipe.seed + 1, **cut)
+    return recipe.noisy(many, recipe.seed, recipe.target), recipe.noisy(few, recipe.seed + 1, "clean")
 
 
 def train(
@@ -114,24 +131,52 @@ def train(
     resume: bool = False,
     on_report: Callable[[Report], None] = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
-) -> tuple[Layer, Progress, Pairs]:
+) -> tuple[Layer, Progress, Data]:
     """Train a denoiser, and keep it in a folder.
 
     Returns:
         The network, the progress, and the pairs that it was measured by.
+
+    Raises:
+        SpecError: training that is to go on was of another recipe; only the number of epochs may differ.
     """
+    if resume:
+        _check_same(recipe, folder / ABOUT)
     pairs, measured = prepare(recipe, say)
-    net, _ = network(recipe.net, pairs.inputs.shape[1])
+    channels = pairs.shape[1]
+    net, _ = network(recipe.net, channels)
     net.initialise(library, seed=recipe.seed)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / ABOUT).write_text(json.dumps({"recipe": asdict(recipe), "channels": pairs.inputs.shape[1]}, indent=1))
+    (folder / ABOUT).write_text(json.dumps({"recipe": asdict(recipe), "channels": channels}, indent=1))
     optimiser, schedule = _optimiser(recipe, net, len(pairs))
     say(f"{recipe.net}: {net.size:,} parameters, {len(pairs):,} pairs, {recipe.epochs} epochs")
+    before = mean_psnr(lambda x: x, measured, net.example)
+    say(f"{len(measured):,} pictures to measure by, PSNR {before:.2f} dB before they are denoised")
     progress = fit(
         net, optimiser, pairs, epochs=recipe.epochs, batch=recipe.batch, seed=recipe.seed, schedule=schedule,
         validation=measured, folder=folder, resume=resume, on_report=on_report,
     )  # fmt: skip
     return net, progress, measured
+
+
+def _check_same(recipe: Recipe, file: Path) -> None:
+    """Raise an error if a folder has a denoiser of another recipe."""
+    if not file.exists():
+        return
+    kept, asked = _about(file)["recipe"], asdict(recipe)
+    changed = [name for name in asked if name != "epochs" and kept.get(name) != asked[name]]
+    if changed:
+        what = ", ".join(f"{name} was {kept.get(name)}, but is {asked[name]}" for name in changed)
+        raise SpecError(f"the training in {file.parent} cannot go on like this: {what}")
+
+
+def _about(file: Path) -> dict[str, Any]:
+    try:
+        about: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        about["recipe"]["net"], about["channels"]
+    except (ValueError, KeyError, TypeError) as reason:
+        raise SpecError(f"{file} does not describe a denoiser: {reason}") from None
+    return about
 
 
 def _optimiser(recipe: Recipe, net: Layer, pairs: int) -> tuple[Optimiser, Schedule]:
@@ -148,11 +193,8 @@ def load_denoiser(folder: Path, library: Any = np) -> tuple[Layer, int]:
         FileNotFoundError: there is none.
         SpecError: the files are broken.
     """
-    try:
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        net, multiple = network(about["recipe"]["net"], about["channels"])
-    except (ValueError, KeyError, TypeError) as reason:
-        raise SpecError(f"{folder / ABOUT} does not describe a denoiser: {reason}") from None
+    about = _about(folder / ABOUT)
+    net, multiple = network(about["recipe"]["net"], about["channels"])
     net.initialise(library, seed=0)
     load_weights(folder / CHECKPOINT, net)
     net.eval()
@@ -160,19 +202,19 @@ def load_denoiser(folder: Path, library: Any = np) -> tuple[Layer, int]:
 
 
 def denoised(net: Layer, picture: np.ndarray, multiple: int) -> np.ndarray:
-    """What a network makes of a picture, uint8 (C, H, W), of any size: rounded to whole numbers from 0 to 255.
+    """What a network makes of a picture (C, H, W) of any size, uint8 or brightness: whole numbers from 0 to 255.
 
     The picture is continued like a mirror to a size that the network takes; a large one is answered part by part.
     """
     height, width = picture.shape[1:]
     pad = [(0, 0), *((_MARGIN, _MARGIN + -n % multiple) for n in (height, width))]
     mirrored = np.pad(picture, pad, mode="symmetric")
-    answer = np.empty_like(picture)
+    answer = np.empty(picture.shape, np.uint8)
     for top in range(0, height, _TILE):
         for left in range(0, width, _TILE):
             high, wide = (min(_TILE, n - at) for n, at in ((height, top), (width, left)))
             window = [slice(at, at + n + -n % multiple + 2 * _MARGIN) for at, n in ((top, high), (left, wide))]
-            part = host(net.forward(brightness(net, mirrored[None, :, *window])))[0]
+            part = host(net.forward(brightness(mirrored[None, :, *window], net.example)))[0]
             kept = part[:, _MARGIN : _MARGIN + high, _MARGIN : _MARGIN + wide]
-            answer[:, top : top + high, left : left + wide] = np.clip(np.rint(kept * 255), 0, 255)
+            answer[:, top : top + high, left : left + wide] = pixels(kept)
     return answer

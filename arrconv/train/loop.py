@@ -10,14 +10,16 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from arrconv._namespace import device_of, library_name, namespace_of
+from arrconv._namespace import library_name, namespace_of
 from arrconv.errors import ArrconvError, SpecError
 from arrconv.functional.loss import mse_loss, mse_loss_backward
 from arrconv.nn.container import Sequential
 from arrconv.spec import as_int
 from arrconv.train.checkpoint import Progress, load, save
-from arrconv.train.measure import brightness, evaluate, host
+from arrconv.train.measure import evaluate
 from arrconv.train.optimiser import clip_gradients
+from arrconv.train.pairs import batches
+from arrconv.train.pictures import host
 from arrconv.train.schedule import Constant
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from arrconv._namespace import Array
     from arrconv.nn.layer import Layer
     from arrconv.train.optimiser import Optimiser
-    from arrconv.train.pairs import Pairs
+    from arrconv.train.pairs import Data
     from arrconv.train.schedule import Schedule
 
 CHECKPOINT, LOG = "checkpoint.npz", "log.csv"
@@ -39,12 +41,13 @@ class NotFiniteError(ArrconvError, FloatingPointError):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What is known after a step.
+    """What is known after a step, or after an epoch: then no batch of the next one is done.
 
     Attributes:
-        epoch, epochs: the epoch, counted from 0, and how many there are.
-        batch, batches: how many batches of it are done, and how many there are.
-        loss: the mean of the epoch so far.
+        epoch, epochs: how many epochs are done, and how many there will be.
+        batch, batches: how many batches of the next one are done, and how many it has.
+        loss: the mean of the epoch so far; of the last, where one has just ended.
+        psnr: after the last epoch that was measured, in dB; NaN where none was.
         pictures_a_second: of this run.
         seconds_left: of the whole, at that rate.
     """
@@ -54,6 +57,7 @@ class Report:
     batch: int
     batches: int
     loss: float
+    psnr: float
     pictures_a_second: float
     seconds_left: float
 
@@ -61,14 +65,14 @@ class Report:
 def fit(
     net: Layer,
     optimiser: Optimiser,
-    pairs: Pairs,
+    pairs: Data,
     *,
     epochs: int,
     batch: int = 32,
     seed: int = 0,
     schedule: Schedule | None = None,
     clip: float | None = None,
-    validation: Pairs | None = None,
+    validation: Data | None = None,
     folder: Path | None = None,
     resume: bool = False,
     every: int = 50,
@@ -82,7 +86,7 @@ def fit(
     Args:
         net: a network with parameters.
         optimiser: of this network.
-        pairs: what it learns from.
+        pairs: what it learns from: `Pairs`, or `FreshPairs`, whose noise is drawn anew in each step.
         epochs: how often it sees each pair.
         batch: how many at a time; the last batch of an epoch may be smaller.
         seed: what decides the order of the pairs.
@@ -91,7 +95,8 @@ def fit(
         validation: pairs whose targets are clean, to measure the PSNR of answers after each epoch.
         folder: where checkpoint and log are kept.
         resume: whether to go on from the checkpoint there.
-        every: after so many steps there is a report. On a GPU the loss is looked at only then, since that waits for it.
+        every: after so many steps there is a report, and after each epoch. On a GPU the loss is looked at only then,
+            since that waits for it.
         on_report: is told how it goes.
 
     Returns:
@@ -122,12 +127,12 @@ class _Run:
     """A network in training, the data where it is, and where training stands."""
 
     def __init__(
-        self, net: Layer, optimiser: Optimiser, pairs: Pairs, batch: int, seed: int, schedule: Schedule, clip: Any
+        self, net: Layer, optimiser: Optimiser, pairs: Data, batch: int, seed: int, schedule: Schedule, clip: Any
     ) -> None:
         if not len(pairs):
             raise SpecError("there is no pair to learn from")
         self.net, self.optimiser, self.schedule, self.clip = net, optimiser, schedule, clip
-        self.batch, self.seed, self.pairs, self.batches = batch, seed, pairs, -(-len(pairs) // batch)
+        self.batch, self.seed, self.count, self.batches = batch, seed, len(pairs), -(-len(pairs) // batch)
         self.rate, self.progress = optimiser.lr, Progress()
         self.settings = {
             "batch": batch,
@@ -137,10 +142,8 @@ class _Run:
             "schedule": getattr(schedule, "__qualname__", repr(schedule)),
             "optimiser": repr(optimiser.settings),
         }
-        like = next(p.value for _, p in net.named_parameters())
-        self.xp, self.device = namespace_of(like), device_of(like)
-        self.is_here = library_name(self.xp) == "numpy"  # so that a number can be looked at without waiting
-        self.inputs, self.targets = (self.xp.asarray(a, device=self.device) for a in (pairs.inputs, pairs.targets))
+        self.is_here = library_name(namespace_of(net.example)) == "numpy"  # a number can be looked at without waiting
+        self.draw = pairs.placed(net.example)
         self.losses: list[tuple[Array, int]] = []  # since they were looked at
         self.last: Array = None
 
@@ -155,7 +158,7 @@ class _Run:
     def go(
         self,
         epochs: int,
-        validation: Pairs | None,
+        validation: Data | None,
         folder: Path | None,
         every: int,
         on_report: Callable[[Report], None],
@@ -164,25 +167,26 @@ class _Run:
         """Go on until so many epochs are done, or somebody interrupts."""
         progress, began, seen = self.progress, time.monotonic(), 0
         while progress.epoch < epochs:
-            for numbers in self.pairs.batches(progress.epoch, self.batch, seed=self.seed, first=progress.batch):
+            for numbers in batches(self.count, progress.epoch, self.batch, seed=self.seed, first=progress.batch):
                 self.step(numbers)
                 seen += len(numbers)
                 is_asked = interruptions.is_asked  # once, since it may change at any time
-                if is_asked or progress.batch % every == 0 or progress.batch == self.batches:
+                if is_asked or progress.batch % every == 0:
                     self.look()
                     on_report(self.report(epochs, seen, time.monotonic() - began))
                 if is_asked:
                     self.save(folder)
                     raise KeyboardInterrupt
+            self.look()
             self.end_epoch(validation)
             self.save(folder)
             if folder is not None:
                 _write_log(folder / LOG, progress.history)
+            on_report(self.report(epochs, seen, time.monotonic() - began))
 
     def step(self, numbers: Any) -> None:
         """Learn from the pairs of these numbers; nothing is carried to the host from elsewhere."""
-        places = self.xp.asarray(numbers, device=self.device)
-        x, t = (brightness(self.net, self.xp.take(array, places, axis=0)) for array in (self.inputs, self.targets))
+        x, t = self.draw(numbers, self.optimiser.steps)
         self.optimiser.lr = self.rate * self.schedule(self.optimiser.steps)
         self.optimiser.zero_grad()
         self.last = x
@@ -207,13 +211,13 @@ class _Run:
             running["loss"] = running.get("loss", 0.0) + value * count
         self.losses.clear()
 
-    def end_epoch(self, validation: Pairs | None) -> None:
+    def end_epoch(self, validation: Data | None) -> None:
         """Note what came of an epoch."""
         progress = self.progress
-        loss = progress.running["loss"] / len(self.pairs)
+        loss = progress.running["loss"] / self.count
         row = {"epoch": progress.epoch + 1.0, "loss": loss, "lr": self.rate * self.schedule(self.optimiser.steps - 1)}
         if validation is not None:
-            row["psnr"] = evaluate(self.net, validation.inputs, validation.targets)
+            row["psnr"] = evaluate(self.net, validation)
         progress.history.append(row)
         progress.epoch, progress.batch, progress.running = progress.epoch + 1, 0, {}
 
@@ -225,11 +229,12 @@ class _Run:
     def report(self, epochs: int, seen: int, seconds: float) -> Report:
         """How it goes, after so many pictures and seconds of this run."""
         progress = self.progress
-        done = min(len(self.pairs), progress.batch * self.batch)
+        done = min(self.count, progress.batch * self.batch)
         rate = seen / max(seconds, 1e-9)
-        left = ((epochs - progress.epoch) * len(self.pairs) - done) / max(rate, 1e-9)
-        loss = progress.running["loss"] / done
-        return Report(progress.epoch, epochs, progress.batch, self.batches, loss, rate, left)
+        left = ((epochs - progress.epoch) * self.count - done) / max(rate, 1e-9)
+        last = progress.history[-1] if progress.history else {}
+        loss, ratio = progress.running["loss"] / done if done else last["loss"], last.get("psnr", math.nan)
+        return Report(progress.epoch, epochs, progress.batch, self.batches, loss, ratio, rate, left)
 
     def _culprit(self) -> str:
         """Which parameter, or else which layer's result, is the first that is not finite."""

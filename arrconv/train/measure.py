@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from arrconv._namespace import device_of, namespace_of
 from arrconv.functional.reals import real_namespace
-from arrconv.train.pairs import check_pictures
+from arrconv.train.pictures import host
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from arrconv._namespace import Array
     from arrconv.nn.layer import Layer
-    from arrconv.train.pairs import Pictures
+    from arrconv.train.pairs import Data
 
 
 def psnr(answers: Array, targets: Array, /) -> Array:
@@ -39,47 +40,31 @@ def psnr(answers: Array, targets: Array, /) -> Array:
     return xp.where(is_zero, xp.full_like(errors, float("inf")), decibels)
 
 
-def evaluate(net: Layer, inputs: Pictures, targets: Pictures, *, batch: int = 100) -> float:
+def evaluate(net: Layer, pairs: Data, *, batch: int = 100) -> float:
     """The mean over pictures of the PSNR of a network's answers, which are neither rounded nor clipped, in dB.
 
     The network is in evaluation mode meanwhile.
 
     Args:
         net: a network with parameters.
-        inputs, targets: uint8 (N, C, H, W).
+        pairs: `Pairs` or `FreshPairs`, whose targets should be clean pictures.
         batch: how many pictures go through it at a time.
 
     Returns:
         The mean; NaN where there is no picture.
-
-    Raises:
-        DTypeError, ShapeError: as for `Pairs`.
     """
-    check_pictures("inputs", inputs)
-    check_pictures("targets", targets)
     was_training = net.is_training
     net.eval()
     try:
-        ratios = []
-        for start in range(0, len(inputs), batch):
-            x, t = (brightness(net, array[start : start + batch]) for array in (inputs, targets))
-            ratios.append(host(psnr(net.forward(x), t)))
+        return mean_psnr(net.forward, pairs, net.example, batch=batch)
     finally:
         net.train(was_training)
+
+
+def mean_psnr(answer: Callable[[Array], Array], pairs: Data, like: Array, *, batch: int = 100) -> float:
+    """The mean over pictures of the PSNR of what a function answers, where an array is and in its dtype, in dB."""
+    draw = pairs.placed(like)
+    starts = range(0, len(pairs), batch)
+    drawn = (draw(np.arange(start, min(start + batch, len(pairs))), number) for number, start in enumerate(starts))
+    ratios = [host(psnr(answer(x), t)) for x, t in drawn]
     return float(np.mean(np.concatenate(ratios))) if ratios else float("nan")
-
-
-def brightness(net: Layer, pictures: Pictures) -> Array:
-    """Pictures as numbers from 0 to 1, where a network's parameters are and in their dtype."""
-    like = next(p.value for _, p in net.named_parameters())
-    xp = namespace_of(like)
-    return xp.astype(xp.asarray(pictures, device=device_of(like)), like.dtype) / 255
-
-
-def host(array: Array) -> np.ndarray[Any, Any]:
-    """A copy of an array in NumPy."""
-    if hasattr(array, "get"):  # CuPy's
-        copied: np.ndarray[Any, Any] = array.get()
-        return copied
-    xp = namespace_of(array)
-    return np.asarray(xp.asarray(array, device=device_of(xp.zeros(0))))  # from where the library puts arrays by itself

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
 
-from arrconv.errors import DTypeError, ShapeError, SpecError
+from arrconv._namespace import library_name, namespace_of
+from arrconv.errors import SpecError
 from arrconv.functional.reals import as_number
 from arrconv.geometry import check_shape
 from arrconv.spec import as_int
+from arrconv.train.pictures import brightness, carried, check_pictures, host, pixels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Pictures = np.ndarray[Any, np.dtype[np.uint8]]
-"""uint8 (N, C, H, W)."""
+    from arrconv._namespace import Array
+    from arrconv.train.pictures import Pictures
 
 Target = Literal["noisy", "clean"]
+
+Draw = Callable[[np.ndarray, int], "tuple[Array, Array]"]
+"""From the numbers of pairs, and that of a step, to the brightness of inputs and targets."""
 
 _AT_ONCE = 2**22  # elements that get their noise together
 
 
 class Noise(Protocol):
-    """What makes a noisy copy of brightness from 0 to 1, in float32."""
+    """What makes a noisy copy of brightness from 0 to 1, in float32, in NumPy or CuPy."""
 
-    def __call__(self, rng: np.random.Generator, brightness: np.ndarray) -> np.ndarray:
-        """A noisy copy, neither rounded nor clipped."""
+    def __call__(self, rng: Any, brightness: Any) -> Any:
+        """A noisy copy, neither rounded nor clipped; the generator is of the library of the array."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +47,7 @@ class Gaussian:
         if as_number(self.sigma, "sigma") < 0:
             raise SpecError(f"sigma must not be negative, but got {self.sigma!r}")
 
-    def __call__(self, rng: np.random.Generator, brightness: np.ndarray) -> np.ndarray:
+    def __call__(self, rng: Any, brightness: Any) -> Any:
         """A noisy copy."""
         noise = rng.standard_normal(brightness.shape, dtype=np.float32)
         noise *= np.float32(self.sigma)
@@ -57,10 +64,24 @@ class Poisson:
     def __post_init__(self) -> None:
         as_number(self.peak, "peak", above=0)
 
-    def __call__(self, rng: np.random.Generator, brightness: np.ndarray) -> np.ndarray:
+    def __call__(self, rng: Any, brightness: Any) -> Any:
         """A noisy copy."""
-        counts = rng.poisson(brightness * np.float32(self.peak))
+        counts = rng.poisson(brightness.astype(np.float64) * self.peak)
         return (counts / self.peak).astype(np.float32)
+
+
+class Data(Protocol):
+    """What a network learns from or is measured by: so many pairs of pictures."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, C, H, W) of inputs and of targets."""
+
+    def __len__(self) -> int:
+        """N."""
+
+    def placed(self, like: Array) -> Draw:
+        """Carry the pictures to where an array is; pairs are drawn there, in its dtype."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +105,11 @@ class Pairs:
             check_pictures(name, array)
         check_shape("targets", self.targets.shape, tuple(self.inputs.shape), "inputs")
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of inputs and of targets."""
+        return tuple(self.inputs.shape)
+
     def __len__(self) -> int:
         return len(self.inputs)
 
@@ -96,21 +122,79 @@ class Pairs:
         Source: J. Lehtinen et al., "Noise2Noise: learning image restoration without clean data", 2018, section 3.
         """
         check_pictures("pictures", pictures)
-        if target not in get_args(Target):
-            raise SpecError(f"target={target!r} is unknown; there are {', '.join(get_args(Target))}")
+        _check_target(target)
         inputs = noisy_copy(pictures, noise, seed, 0)
         return cls(inputs, noisy_copy(pictures, noise, seed, 1) if target == "noisy" else pictures)
 
-    def order(self, epoch: int, *, seed: int) -> np.ndarray:
-        """The numbers of all pairs in the order of an epoch; it depends on nothing else."""
-        order: np.ndarray = np.random.default_rng((as_int(seed, "seed", 0), epoch)).permutation(len(self))
-        return order
+    def placed(self, like: Array) -> Draw:
+        """Pairs are the same in each step."""
+        inputs, targets = (carried(array, like) for array in (self.inputs, self.targets))
+        return lambda numbers, _: (_chosen(inputs, numbers, like), _chosen(targets, numbers, like))
 
-    def batches(self, epoch: int, size: int, *, seed: int, first: int = 0) -> Iterator[np.ndarray]:
-        """The numbers of the pairs of each batch of an epoch, from one on; the last batch may be short."""
-        order = self.order(epoch, seed=seed)
-        for start in range(first * size, len(order), size):
-            yield order[start : start + size]
+
+@dataclass(frozen=True, slots=True)
+class FreshPairs:
+    """Clean pictures, uint8 (N, C, H, W), whose noise is drawn anew in each step, and neither rounded nor clipped.
+
+    The mean of such copies is the picture, also where it is black or white: clipped copies of black are grey on
+    average, and who learns from them answers so. On CuPy the noise is drawn on the GPU, by CuPy's generator.
+
+    Raises:
+        DTypeError: the pictures are not of uint8.
+        ShapeError: they have not four axes.
+        SpecError: the target is unknown, or the seed no integer from 0 on.
+
+    >>> pairs = FreshPairs(np.zeros((5, 3, 8, 9), np.uint8), Gaussian(0.1), seed=0)
+    >>> x, t = pairs.placed(np.zeros(0))(np.asarray([0, 3]), 17)
+    >>> x.shape, x.dtype, bool((x < 0).any()), len(pairs)
+    ((2, 3, 8, 9), dtype('float64'), True, 5)
+    """
+
+    pictures: Pictures
+    noise: Noise
+    seed: int
+    target: Target = "noisy"
+
+    def __post_init__(self) -> None:
+        check_pictures("pictures", self.pictures)
+        _check_target(self.target)
+        as_int(self.seed, "seed", 0)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of inputs and of targets."""
+        return tuple(self.pictures.shape)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def placed(self, like: Array) -> Draw:
+        """What a step draws depends on the seed and on its number alone."""
+        pictures, library = carried(self.pictures, like), library_name(namespace_of(like))
+        has_generators = library in ("numpy", "cupy")  # with the same methods
+        random = import_module(f"{library}.random") if has_generators else np.random
+
+        def draw(numbers: np.ndarray, step: int) -> tuple[Array, Array]:
+            rng = random.default_rng(np.random.SeedSequence((self.seed, 3, step)))
+            clean = _chosen(pictures, numbers, like)
+
+            def copy() -> Array:
+                here = clean if has_generators else host(clean)
+                return brightness(self.noise(rng, here.astype(np.float32)), like)
+
+            return copy(), copy() if self.target == "noisy" else clean
+
+        return draw
+
+
+def batches(count: int, epoch: int, size: int, *, seed: int, first: int = 0) -> Iterator[np.ndarray]:
+    """The numbers of the pairs of each batch of an epoch, from one on; the last batch may be short.
+
+    The order of an epoch depends on the seed, on its number and on how many pairs there are, and on nothing else.
+    """
+    order = np.random.default_rng((as_int(seed, "seed", 0), epoch)).permutation(count)
+    for start in range(first * size, count, size):
+        yield order[start : start + size]
 
 
 def noisy_copy(pictures: Pictures, noise: Noise, seed: int, stream: int) -> Pictures:
@@ -120,57 +204,16 @@ def noisy_copy(pictures: Pictures, noise: Noise, seed: int, stream: int) -> Pict
     step = max(1, _AT_ONCE // max(1, pictures[0].size if len(pictures) else 1))
     for start in range(0, len(pictures), step):
         part = slice(start, start + step)
-        found = noise(rng, pictures[part].astype(np.float32) / np.float32(255))
-        found *= np.float32(255)
-        copy[part] = np.clip(np.rint(found, out=found), 0, 255, out=found)
+        copy[part] = pixels(noise(rng, pictures[part].astype(np.float32) / np.float32(255)))
     return copy
 
 
-def crops(pictures: list[np.ndarray], count: int, size: int, *, seed: int, shrink: int = 1) -> Pictures:
-    """Squares cut from pictures at random places, each turned over at random.
-
-    Args:
-        pictures: uint8 (C, H, W), of any sizes from size·shrink on.
-        count: how many squares, not negative.
-        size: of their sides.
-        seed: what decides the places; the first squares do not depend on how many there are.
-        shrink: squares are cut so many times as large, and averaged.
-
-    Returns:
-        uint8 (count, C, size, size).
-
-    Raises:
-        ShapeError: there is no picture, or one is too small, or they differ in channels.
-        SpecError: an argument has no meaning.
-    """
-    count, size, shrink = as_int(count, "count", 0), as_int(size, "size", 1), as_int(shrink, "shrink", 1)
-    if not pictures:
-        raise ShapeError("there is no picture to cut from")
-    for number, picture in enumerate(pictures):
-        if min(picture.shape[1:]) < size * shrink or len(picture) != len(pictures[0]):
-            raise ShapeError(
-                f"picture {number} has shape {picture.shape}, but needs {len(pictures[0])} channels and at least "
-                f"{size * shrink} pixels a side"
-            )
-    rng = np.random.default_rng((as_int(seed, "seed", 0), 2))
-    found = np.empty((count, len(pictures[0]), size, size), np.uint8)
-    for number in range(count):
-        picture = pictures[rng.integers(len(pictures))]
-        y, x = (int(rng.integers(n - size * shrink + 1)) for n in picture.shape[1:])
-        turns, is_mirrored = int(rng.integers(4)), bool(rng.integers(2))
-        part = picture[:, y : y + size * shrink, x : x + size * shrink]
-        if shrink > 1:
-            means = part.reshape(len(part), size, shrink, size, shrink).mean(axis=(2, 4), dtype=np.float32)
-            part = np.rint(means).astype(np.uint8)
-        part = np.rot90(part, turns, axes=(1, 2))
-        found[number] = part[:, :, ::-1] if is_mirrored else part
-    return found
+def _chosen(pictures: Array, numbers: np.ndarray, like: Array) -> Array:
+    """The brightness of the pictures of some numbers, out of all."""
+    xp = namespace_of(like)
+    return brightness(xp.take(pictures, carried(numbers, like), axis=0), like)
 
 
-def check_pictures(name: str, array: np.ndarray) -> None:
-    """Raise an error unless an array holds pictures."""
-    if not isinstance(array, np.ndarray) or array.dtype != np.uint8:
-        what = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
-        raise DTypeError(f"{name} must be a NumPy array of uint8, but is of {what}")
-    if array.ndim != 4:
-        raise ShapeError(f"{name} must have the axes (N, C, H, W), but have shape {array.shape}")
+def _check_target(target: Target) -> None:
+    if target not in get_args(Target):
+        raise SpecError(f"target={target!r} is unknown; there are {', '.join(get_args(Target))}")

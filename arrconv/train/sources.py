@@ -17,7 +17,8 @@ import numpy as np
 
 from arrconv.errors import SpecError, UnsupportedError
 from arrconv.spec import as_int
-from arrconv.train.pairs import Pairs, check_pictures
+from arrconv.train.pairs import Pairs
+from arrconv.train.pictures import check_pictures
 
 if TYPE_CHECKING:
     from pathlib import Path

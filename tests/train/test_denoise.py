@@ -15,6 +15,7 @@ from arrconv.train import denoise, psnr
 from arrconv.train.denoise import Recipe, denoised, load_denoiser, prepare, train
 from arrconv.train.leaves import dead_leaves
 from arrconv.train.networks import seed_network, unet
+from arrconv.train.pairs import FreshPairs, Pairs, Poisson
 from arrconv.train.sources import read_pictures, write_picture
 from arrconv.viz import draw_curves, side_by_side
 
@@ -64,6 +65,11 @@ def test_training_leaves_a_denoiser_and_pictures(tmp_path: Path) -> None:
     status, text = command("train", "denoise", *SMALL, "--epochs", "3", "--out", str(tmp_path), "--resume")
     assert status == 0, text
     assert "epoch 3: loss 0." in text
+    status, text = command(
+        "train", "denoise", *SMALL, "--sigma", "0.2", "--peak", "9", "--out", str(tmp_path), "--resume"
+    )
+    assert status == 2
+    assert "cannot go on like this: sigma was 0.1, but is 0.2, peak was None, but is 9.0" in text
 
 
 def test_a_trained_denoiser_denoises_images_of_any_size(trained: Path, tmp_path: Path) -> None:
@@ -73,7 +79,12 @@ def test_a_trained_denoiser_denoises_images_of_any_size(trained: Path, tmp_path:
     status, text = command("evaluate", str(tmp_path), "--weights", str(trained), "--sigma", "0.1")
     assert status == 0, text
     before, after = (float(text.rpartition("mean of 3: ")[2].split()[place]) for place in (0, 2))
+    assert before == pytest.approx(20, abs=0.1)  # of noise that is not clipped
     assert after > before + 0.5  # of three epochs of 400 pairs
+    status, text = command("evaluate", str(tmp_path), "--weights", str(trained), "--sigma", "0.1", "--rounded")
+    assert float(text.rpartition("mean of 3: ")[2].split()[0]) > before + 0.02
+    status, text = command("evaluate", str(tmp_path), "--weights", str(trained), "--peak", "1e6")
+    assert float(text.rpartition("mean of 3: ")[2].split()[0]) > 50
     write_picture(tmp_path / "odd.png", clean[0][:, :1, :7])
     (tmp_path / "broken.png").write_bytes(b"nothing")
     out = tmp_path / "answers"
@@ -98,6 +109,9 @@ def test_noisy_and_clean_targets_are_what_they_say() -> None:
     clean, _ = prepare(Recipe(pairs=20, held_out=5, size=16, sigma=0.1, target="clean"))
     assert np.array_equal(noisy.inputs, clean.inputs)
     assert not np.array_equal(noisy.targets, clean.targets)
+    assert isinstance(noisy, Pairs)
+    assert isinstance(clean, Pairs)
+    assert isinstance(measured, Pairs)
     ratios = [
         psnr(a / 255, b / 255).mean() for a, b in ((noisy.inputs, clean.targets), (measured.inputs, measured.targets))
     ]
@@ -112,13 +126,26 @@ def test_pictures_of_a_folder_are_learned_from_or_measured_by(tmp_path: Path) ->
     write_picture(tmp_path / "tiny.png", np.zeros((3, 5, 30), np.uint8))
     said: list[str] = []
     pairs, measured = prepare(Recipe(data=str(tmp_path), pairs=200, held_out=80, size=8, sigma=0.0), said.append)
+    assert isinstance(pairs, Pairs)
+    assert isinstance(measured, Pairs)
     shades = [set(np.unique(found.inputs).tolist()) for found in (pairs, measured)]
     assert shades[1] == {0, 200}
     assert shades[0] == set(range(20, 200, 20))
     assert said[0] == "skipped tiny.png: 30×5 pixels, less than 8 a side"
     assert said[1:] == [f"11 pictures from {tmp_path}, 1 skipped"]
     _, other = prepare(Recipe(data=str(tmp_path), validation=str(tmp_path), pairs=9, held_out=80, size=8, sigma=0.0))
+    assert isinstance(other, Pairs)
     assert set(np.unique(other.inputs).tolist()) == set(range(0, 220, 20))
+
+
+def test_a_recipe_says_which_noise_there_is_and_when_it_is_drawn() -> None:
+    few: dict[str, Any] = {"pairs": 4, "held_out": 2, "size": 8}
+    assert all(isinstance(found, FreshPairs) for found in prepare(Recipe(net="unet", **few)))
+    assert all(isinstance(found, Pairs) for found in prepare(Recipe(net="unet", fresh=False, **few)))
+    pairs, measured = prepare(Recipe(peak=30.0, fresh=True, target="clean", **few))
+    assert isinstance(pairs, FreshPairs)
+    assert isinstance(measured, FreshPairs)
+    assert (pairs.noise, pairs.target, measured.target) == (Poisson(30.0), "clean", "clean")
 
 
 def test_interrupted_training_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,6 +173,10 @@ def test_interrupted_training_says_how_to_go_on(tmp_path: Path, monkeypatch: pyt
         (("train", "denoise", "--target", "dirty"), "target='dirty' is unknown; there are noisy, clean"),
         (("train", "denoise", "--data", "nowhere"), "there is no file or folder nowhere"),
         (("train", "denoise", "--data", "notes.pkl"), "notes.pkl is no archive of tensors of bytes"),
+        (
+            ("train", "denoise", "--data", "pairs.pkl", "--fresh"),
+            "pairs.pkl has pairs, whose noise cannot be drawn anew",
+        ),
         (("train", "denoise", "--data", "."), "there is no picture in ."),
         (("denoise", "nowhere.png", "-o", "out", "--weights", "empty"), "No such file or directory"),
         (("denoise", "nowhere.png", "-o", "out", "--weights", "odd"), "does not describe a denoiser"),
