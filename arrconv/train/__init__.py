@@ -1,6 +1,6 @@
 """Training: optimisers and schedules, pictures to learn from, the loop and its checkpoints."""
 
-from arrconv.train.checkpoint import Progress, load_weights
+from arrconv.train.checkpoint import Progress, load_weights, save_weights
 from arrconv.train.leaves import dead_leaves
 from arrconv.train.loop import NotFiniteError, Report, fit
 from arrconv.train.measure import evaluate, psnr
@@ -33,4 +33,5 @@ __all__ = [
     "fit",
     "load_weights",
     "psnr",
+    "save_weights",
 ]

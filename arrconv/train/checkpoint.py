@@ -1,4 +1,7 @@
-"""Checkpoints: everything that the next step depends on, in one npz file, written so that it is whole or not there."""
+"""Checkpoints: everything that the next step depends on, in one npz file, written so that it is whole or not there.
+
+Weights alone are also read from and written to safetensors files, as others use them. Nothing is ever unpickled.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from arrconv.errors import SpecError
+from arrconv.errors import SpecError, UnsupportedError
 from arrconv.train.pictures import host
 from arrconv.train.sources import read_npz
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from arrconv.nn.layer import Layer
@@ -57,12 +61,8 @@ def save(file: Path, net: Layer, optimiser: Optimiser, progress: Progress, setti
     }
     arrays = {f"net/{name}": host(value) for name, value in net.state_dict().items()}
     arrays |= {f"optimiser/{name}": host(value) for name, value in state.items()}
-    partial = file.with_name(file.name + ".part")
-    with partial.open("wb") as stream:
-        np.savez(stream, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)  # type: ignore[arg-type]
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(file)
+    arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
+    _write_whole(file, lambda partial: _savez(partial, arrays))
 
 
 def load(file: Path, net: Layer, optimiser: Optimiser | None = None) -> tuple[Progress, dict[str, Any]]:
@@ -89,13 +89,37 @@ def load(file: Path, net: Layer, optimiser: Optimiser | None = None) -> tuple[Pr
     return Progress(**about["progress"]), about["settings"]
 
 
+def save_weights(file: Path, net: Layer) -> None:
+    """Write the arrays of a network, by the names that PyTorch gives them; what was there stays until they are whole.
+
+    Args:
+        file: its name, which ends in .npz or .safetensors.
+        net: what they are of.
+
+    Raises:
+        SpecError: the name ends in something else.
+        UnsupportedError: the safetensors package is not installed.
+
+    Source: Hugging Face, "Safetensors", the format's description, 2023.
+    """
+    arrays = {name: np.ascontiguousarray(host(value)) for name, value in net.state_dict().items()}
+    if file.suffix == ".safetensors":
+        write = _safetensors().save_file
+        _write_whole(file, lambda partial: write(arrays, partial))
+    elif file.suffix == ".npz":
+        _write_whole(file, lambda partial: _savez(partial, arrays))
+    else:
+        raise SpecError(f"{file} must end in .npz or .safetensors")
+
+
 def load_weights(file: Path, net: Layer) -> None:
-    """Take over the arrays of a network, from a checkpoint or from an npz file of them.
+    """Take over the arrays of a network, from a checkpoint, or from an npz or a safetensors file of them.
 
     Raises:
         FileNotFoundError, SpecError, ShapeError: as for `load`.
+        UnsupportedError: it is a safetensors file, and the package is not installed.
     """
-    arrays, about = _read(file)
+    arrays, about = (_read_safetensors(file), {}) if file.suffix == ".safetensors" else _read(file)
     of_net = {key.removeprefix("net/"): array for key, array in arrays.items() if not about or key.startswith("net/")}
     net.load_state_dict(of_net)
 
@@ -109,6 +133,39 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if about.get("format") != _FORMAT:
         raise SpecError(f"{file} has the format {about.get('format')!r}, but {_FORMAT!r} is known here")
     return arrays, about
+
+
+def _read_safetensors(file: Path) -> dict[str, Any]:
+    read = _safetensors().load_file
+    from safetensors import SafetensorError
+
+    try:
+        arrays: dict[str, Any] = read(file)
+    except SafetensorError as reason:
+        raise SpecError(f"{file} is no safetensors file: {reason}") from None
+    return arrays
+
+
+def _safetensors() -> Any:
+    try:
+        from safetensors import numpy
+    except ImportError:
+        raise UnsupportedError("safetensors files need safetensors: pip install 'arrconv[safetensors]'") from None
+    return numpy
+
+
+def _savez(file: Path, arrays: dict[str, Any]) -> None:
+    with file.open("wb") as stream:
+        np.savez(stream, **arrays)
+
+
+def _write_whole(file: Path, write: Callable[[Path], Any]) -> None:
+    """Write a file under another name, and give it its own when all of it is on the disk."""
+    partial = file.with_name(file.name + ".part")
+    write(partial)
+    with partial.open("rb+") as stream:
+        os.fsync(stream.fileno())
+    partial.replace(file)
 
 
 def _random_layers(net: Layer) -> list[Any]:

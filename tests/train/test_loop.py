@@ -16,7 +16,7 @@ import array_api_strict
 import numpy as np
 import pytest
 
-from arrconv import ShapeError, SpecError, limits, nn
+from arrconv import ShapeError, SpecError, UnsupportedError, limits, nn
 from arrconv.train import (
     SGD,
     Adam,
@@ -32,6 +32,7 @@ from arrconv.train import (
     evaluate,
     fit,
     load_weights,
+    save_weights,
 )
 from tests.nn.networks import denoiser
 
@@ -244,6 +245,10 @@ def test_weights_are_read_from_checkpoints_and_plain_files_and_from_nothing_else
     fresh.update_parameters([value * 0 for value, _ in fresh.param()])
     load_weights(tmp_path / "weights.npz", fresh)
     assert digest(fresh) == digest(net)
+    save_weights(tmp_path / "again.npz", net)
+    fresh.update_parameters([value * 0 for value, _ in fresh.param()])
+    load_weights(tmp_path / "again.npz", fresh)
+    assert digest(fresh) == digest(net)
     (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 and then nothing")
     np.savez(tmp_path / "pickled.npz", weight=np.asarray([{}], dtype=object))
     (tmp_path / "text.npz").write_text("weights", encoding="utf-8")
@@ -259,3 +264,29 @@ def test_weights_are_read_from_checkpoints_and_plain_files_and_from_nothing_else
     np.savez(tmp_path / "other.npz", **state)
     with pytest.raises(ShapeError, match=r"0\.bias has shape"):
         load_weights(tmp_path / "other.npz", fresh)
+
+
+def test_weights_go_to_safetensors_and_back(tmp_path: Path) -> None:
+    safetensors = pytest.importorskip("safetensors.numpy", reason="safetensors is not installed")
+    net, other = network(array_api_strict, dtype="float64"), network(dtype="float64")
+    other.update_parameters([value * 0 for value, _ in other.param()])
+    file = tmp_path / "weights.safetensors"
+    save_weights(file, net)
+    assert list(safetensors.load_file(file)) == sorted(net.state_dict())
+    load_weights(file, other)
+    assert all(np.array_equal(np.asarray(net.state_dict()[name]), value) for name, value in other.state_dict().items())
+    assert [path.name for path in tmp_path.iterdir()] == ["weights.safetensors"]
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(SpecError, match=r"weights\.safetensors is no safetensors file"):
+        load_weights(file, other)
+    with pytest.raises(FileNotFoundError):
+        load_weights(tmp_path / "nothing.safetensors", other)
+    with pytest.raises(SpecError, match=r"weights\.pt must end in \.npz or \.safetensors"):
+        save_weights(tmp_path / "weights.pt", net)
+
+
+def test_without_safetensors_the_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    for call in (save_weights, load_weights):
+        with pytest.raises(UnsupportedError, match=r"pip install 'arrconv\[safetensors\]'"):
+            call(tmp_path / "weights.safetensors", network())
