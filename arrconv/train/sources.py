@@ -11,6 +11,7 @@ import pickle
 import zipfile
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -128,7 +129,10 @@ def _pillow() -> Any:
 
 
 def _read_image(file: Path, is_grey: bool) -> np.ndarray:
-    with _pillow().open(file) as image:
+    with _pillow().open(file) as opened:
+        if opened.mode.startswith(("I", "F")):
+            raise SpecError(f"its brightness is of more than 8 bits (Pillow's mode {opened.mode}), which is not read")
+        image = import_module("PIL.ImageOps").exif_transpose(opened)  # cameras turn pictures by a note in the file
         pixels = np.asarray(image.convert("L" if is_grey else "RGB"), np.uint8)
     return pixels[None] if is_grey else np.ascontiguousarray(np.moveaxis(pixels, -1, 0))
 

@@ -44,6 +44,22 @@ def test_a_folder_is_read_and_what_is_broken_or_small_is_named(folder: Path) -> 
     assert "Truncated" in skipped["broken.jpg"]
 
 
+def test_pictures_are_turned_as_their_camera_noted(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    exif = image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    image.fromarray(np.moveaxis(PICTURES[0], 0, -1)).save(tmp_path / "turned.png", exif=exif)
+    (picture,) = read_pictures(tmp_path / "turned.png").pictures
+    assert np.array_equal(picture, np.rot90(PICTURES[0], -1, axes=(1, 2)))
+
+
+def test_pictures_of_16_bits_are_named_instead_of_clipped(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20) * 160).save(tmp_path / "deep.png")
+    with pytest.raises(SpecError, match=r"deep\.png: its brightness is of more than 8 bits \(Pillow's mode I;16\)"):
+        read_pictures(tmp_path)
+
+
 def test_grey_pictures_have_one_channel(folder: Path) -> None:
     album = read_pictures(folder / "c.PNG", is_grey=True)
     assert np.array_equal(album.pictures[0], PICTURES[2][:1])
