@@ -1,4 +1,4 @@
-"""Runs the measurements in clean processes and prints them as tables: `python -m benchmarks [engine] [exact]`."""
+"""Runs measurements in clean processes, prints tables: `python -m benchmarks [engine] [exact] [training]`."""
 
 from __future__ import annotations
 
@@ -55,7 +55,21 @@ def of_exact(record: dict[str, Any]) -> list[RenderableType]:
     return [table]
 
 
-TABLES = {"engine": of_engine, "exact": of_exact}
+def of_training(record: dict[str, Any]) -> list[RenderableType]:
+    table = Table(title="a training step, float32, medians (quartiles), taking turns")
+    for column in ("network, batch", "arrconv ms", "PyTorch ms", "PyTorch's time / arrconv's"):
+        table.add_column(column)
+    for name, found in record["steps"].items():
+        cells = []
+        for key, digits in (("arrconv_ms", 1), ("torch_ms", 1), ("torch / arrconv", 2)):
+            one = found.get(key)
+            low, middle, high = (one[k] for k in ("lower_quartile", "median", "upper_quartile")) if one else (0, 0, 0)
+            cells.append(f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})" if one else "not installed")
+        table.add_row(name, *cells)
+    return [table]
+
+
+TABLES = {"engine": of_engine, "exact": of_exact, "training": of_training}
 
 
 def main(

@@ -134,7 +134,7 @@ def test_a_first_call_may_be_slow_to_start(
 ) -> None:
     """As one that loads what it computes gradients with."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setattr(working, "_use_threads", lambda _: None)
+    monkeypatch.setattr(working, "use_threads", lambda _: None)
     worker, times, made = working.Worker("matmul"), iter([first, 0.001]), []
 
     def call() -> Any:

@@ -36,21 +36,23 @@ class Session:
     """A library in a process of its own.
 
     Args:
-        name: a module of `benchmarks.peers.libraries`.
+        name: what the process is told: a module of `benchmarks.peers.libraries`, for the usual worker.
         threads: how many it may use.
         python: the interpreter that has it.
+        module: what runs there: a program that answers lines, as `benchmarks.peers.worker.serve` does.
     """
 
     name: str
     threads: int
     python: str = sys.executable
+    module: str = "benchmarks.peers.worker"
     about: dict[str, Any] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         environment = {key: value for key, value in os.environ.items() if key not in PINS}
         environment |= dict.fromkeys(THREADS, str(self.threads))
         self._process = subprocess.Popen(
-            [self.python, "-m", "benchmarks.peers.worker", self.name],
+            [self.python, "-m", self.module, self.name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -29,7 +29,7 @@ class Worker:
     """A library, and the task that it has prepared."""
 
     def __init__(self, name: str) -> None:
-        _use_threads(int(os.environ["OMP_NUM_THREADS"]))
+        use_threads(int(os.environ["OMP_NUM_THREADS"]))
         self._library = importlib.import_module(f"benchmarks.peers.libraries.{name}")
         self._call: Callable[[], Any] = lambda: None
 
@@ -81,7 +81,7 @@ class Worker:
         return time.perf_counter() - start
 
 
-def _use_threads(count: int) -> None:
+def use_threads(count: int) -> None:
     """Bind this process to so many processors, which is what libraries without a setting go by."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
@@ -101,12 +101,12 @@ def _status(field: str) -> int:
     raise OSError(f"the system says no {field}")
 
 
-def main() -> None:
-    """What the process does: answer each line with a line, until there are no more."""
+def serve(make: Callable[[], Any]) -> None:
+    """What such a process does: answer each line with a line, until there are no more."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # libraries print
     try:
-        worker = Worker(sys.argv[1])
+        worker = make()
     except ImportError as reason:
         replies.write(json.dumps({"missing": str(reason)}) + "\n")
         return
@@ -120,4 +120,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(lambda: Worker(sys.argv[1]))
