@@ -11,6 +11,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy as np
 from arrconv import limits, nn
 from arrconv.functional.loss import mse_loss, mse_loss_backward
 from arrconv.train import SGD, Adam
+from arrconv.train.memory import kept_memory
 from arrconv.train.networks import network
 from benchmarks.engine import environment, spread
 from benchmarks.peers.session import Missing, Session
@@ -115,6 +117,9 @@ class Trainer:
     def __init__(self, library: str) -> None:
         with limits() as now:
             use_threads(now.threads)
+        self._memory = ExitStack()
+        if library == "arrconv":
+            self._memory.enter_context(kept_memory())  # as in `fit`
         self._make = {"arrconv": arrconv_step, "torch": torch_step}[library]
         if library == "torch":
             import torch

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from arrconv.functional.reals import as_number, one, real_namespace, zero
+from arrconv.functional.reals import as_number, real_namespace, zero
 
 if TYPE_CHECKING:
     from arrconv._namespace import Array
@@ -76,6 +76,8 @@ def leaky_relu(x: Array, /, *, negative_slope: float = 0.01) -> Array:
     array([-0.5,  0. ,  2. ])
     """
     xp, slope = real_namespace(x=x), as_number(negative_slope, "negative_slope")
+    if 0 < slope <= 1:  # then it is the larger of both; several times as fast as xp.where, which guesses each element
+        return xp.maximum(x, x * slope)
     return xp.where(x > 0, x, x * slope)
 
 
@@ -99,6 +101,8 @@ def leaky_relu_backward(x: Array, gy: Array, /, *, negative_slope: float = 0.01)
     array([3., 7.])
     """
     xp, slope = real_namespace(x=x, gy=gy), as_number(negative_slope, "negative_slope")
+    if 0 <= slope <= 1:  # as above
+        return gy * xp.maximum(xp.astype(x > 0, gy.dtype), zero(xp, gy) + slope)
     return xp.where(x > 0, gy, gy * slope)
 
 
@@ -120,7 +124,7 @@ def sigmoid(x: Array, /) -> Array:
     """
     xp = real_namespace(x=x)
     e = xp.exp(-xp.abs(x))  # never above 1
-    return xp.where(x < 0, e, one(xp, x)) / (1 + e)
+    return xp.maximum(e, xp.astype(x >= 0, x.dtype)) / (1 + e)  # e where x < 0, else 1
 
 
 def sigmoid_backward(y: Array, gy: Array, /) -> Array:

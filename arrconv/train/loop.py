@@ -17,6 +17,7 @@ from arrconv.nn.container import Sequential
 from arrconv.spec import as_int
 from arrconv.train.checkpoint import Progress, load, save
 from arrconv.train.measure import evaluate
+from arrconv.train.memory import kept_memory
 from arrconv.train.optimiser import clip_gradients
 from arrconv.train.pairs import batches
 from arrconv.train.pictures import host
@@ -116,7 +117,7 @@ def fit(
         run.resume(folder / CHECKPOINT)
     net.train()
     try:
-        with _Interruptions() as interruptions:
+        with kept_memory(), _Interruptions() as interruptions:
             run.go(epochs, validation, folder, every, on_report, interruptions)
     finally:
         optimiser.lr = run.rate  # which the schedule has changed

@@ -68,6 +68,20 @@ def test_at_zero_nothing_is_let_through() -> None:
     assert arrconv.leaky_relu_backward(x, gy, negative_slope=-0.5).tolist() == [-0.5, -1.0, 3.0]
 
 
+@pytest.mark.parametrize("slope", [0.0, 0.1, 0.7, 1.0, 1.5, -0.5])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_leaky_relu_is_its_definition_bit_for_bit(slope: float, dtype: str) -> None:
+    x = np.concatenate([X.ravel(), [0.0, -0.0, np.inf, -np.inf, 5e-324, -5e-324]]).astype(dtype)
+    gy = np.linspace(-3, 3, x.size).astype(dtype)
+    factor = np.asarray(slope, dtype)
+    with np.errstate(invalid="ignore"):  # 0·inf
+        found = arrconv.leaky_relu(x, negative_slope=slope)
+        assert np.array_equal(found, np.where(x > 0, x, x * factor), equal_nan=True)
+    found = arrconv.leaky_relu_backward(x, gy, negative_slope=slope)
+    assert np.array_equal(found, np.where(x > 0, gy, gy * factor))
+    assert found.dtype == x.dtype
+
+
 @pytest.mark.parametrize("name", PAIRS)
 def test_any_library_gives_the_same(name: str) -> None:
     forward, backward = PAIRS[name]
