@@ -174,7 +174,12 @@ def train_denoise(
     ] = None,
     validation: Annotated[str | None, typer.Option(metavar="PATH", help="The same, to measure by.")] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where everything is kept.")] = Path("denoiser"),
-    net: Annotated[str, typer.Option(metavar="seed|unet", help="Which network.")] = "seed",
+    net: Annotated[
+        str, typer.Option(metavar="unet|seed", help="A U-Net, or two strided convolutions and their way back.")
+    ] = "unet",
+    width: Annotated[
+        int | None, typer.Option(min=1, help="Channels of the first layer; unet has 16, seed 64, unless it is given.")
+    ] = None,
     target: Annotated[
         str, typer.Option(metavar="noisy|clean", help="Learn from other noisy copies, or from clean pictures.")
     ] = "noisy",
@@ -207,6 +212,7 @@ def train_denoise(
 
     recipe = Recipe(
         net=net,
+        width=width,
         data=data,
         validation=validation,
         target=target,  # type: ignore[arg-type] # checked with the recipe

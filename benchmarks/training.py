@@ -29,8 +29,8 @@ ROUNDS, CALLS = 9, 5
 FIRST = 3  # steps whose losses are compared
 PAIRS = 50_000  # of an epoch
 
-WORK = (("seed", 32, 32), ("seed", 512, 32), ("unet", 16, 64))
-"""Network, pictures in a batch, and their size."""
+WORK = (("seed", 64, 32, 32), ("seed", 64, 512, 32), ("unet", 16, 32, 32), ("unet", 32, 16, 64))
+"""Network and its width, pictures in a batch, and their size."""
 
 Step = Callable[[], float]
 
@@ -41,8 +41,8 @@ def pictures(batch: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     return first, second
 
 
-def arrconv_step(name: str, batch: int, size: int) -> Step:
-    net, _ = network(name, 3)
+def arrconv_step(name: str, width: int, batch: int, size: int) -> Step:
+    net = network(name, 3, width)
     net.initialise(np, seed=0)
     x, t = pictures(batch, size)
     optimiser = SGD(net, lr=10.0) if name == "seed" else Adam(net, lr=1e-3)
@@ -58,10 +58,10 @@ def arrconv_step(name: str, batch: int, size: int) -> Step:
     return step
 
 
-def torch_step(name: str, batch: int, size: int) -> Step:
+def torch_step(name: str, width: int, batch: int, size: int) -> Step:
     import torch
 
-    own, _ = network(name, 3)
+    own = network(name, 3, width)
     own.initialise(np, seed=0)
     net = torch_twin(own)
     values = own.state_dict().values()
@@ -131,8 +131,8 @@ class Trainer:
     def hello(self) -> dict[str, Any]:
         return {"versions": self._versions}
 
-    def prepare(self, name: str, batch: int, size: int) -> dict[str, Any]:
-        self._step = self._make(name, batch, size)
+    def prepare(self, name: str, width: int, batch: int, size: int) -> dict[str, Any]:
+        self._step = self._make(name, width, batch, size)
         return {"losses": [self._step() for _ in range(FIRST)]}
 
     def time(self) -> dict[str, float]:
@@ -146,10 +146,11 @@ class Trainer:
         return time.perf_counter() - start
 
 
-def measured(name: str, batch: int, size: int, sessions: dict[str, Session]) -> dict[str, Any]:
+def measured(name: str, width: int, batch: int, size: int, sessions: dict[str, Session]) -> dict[str, Any]:
     """The times of a step in each library, and their ratio, round by round."""
     losses = {
-        library: one.ask("prepare", name=name, batch=batch, size=size)["losses"] for library, one in sessions.items()
+        library: one.ask("prepare", name=name, width=width, batch=batch, size=size)["losses"]
+        for library, one in sessions.items()
     }
     for library, found in losses.items():
         if not np.allclose(found, losses["arrconv"], rtol=1e-4, atol=0):
@@ -174,7 +175,10 @@ def main() -> None:
         except Missing:
             continue
         versions |= sessions[library].about["versions"]
-    steps = {f"{name}, {batch} of {size}×{size}": measured(name, batch, size, sessions) for name, batch, size in WORK}
+    steps = {
+        f"{name} of width {width}, {batch} of {size}×{size}": measured(name, width, batch, size, sessions)
+        for name, width, batch, size in WORK
+    }
     for session in sessions.values():
         session.close()
     record = environment()

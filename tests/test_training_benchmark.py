@@ -18,7 +18,7 @@ pytest.importorskip("torch", reason="PyTorch is not installed")
 
 @pytest.mark.parametrize("name", ["seed", "unet"])
 def test_the_networks_of_both_libraries_are_the_same(name: str) -> None:
-    own, other = (make(name, 2, 16) for make in (training.arrconv_step, training.torch_step))
+    own, other = (make(name, 8, 2, 16) for make in (training.arrconv_step, training.torch_step))
     losses = [own() for _ in range(3)]
     assert losses[2] < losses[0]
     assert [other() for _ in range(3)] == pytest.approx(losses, rel=1e-5)
@@ -28,7 +28,7 @@ def test_steps_are_measured_in_turns_and_shown(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(training, "ROUNDS", 2)
     sessions = {name: Session(name, 1, module="benchmarks.training") for name in ("arrconv", "torch")}
     try:
-        found = training.measured("seed", 2, 8, sessions)
+        found = training.measured("seed", 8, 2, 8, sessions)
     finally:
         for session in sessions.values():
             session.close()
@@ -53,4 +53,4 @@ def test_another_result_is_no_measurement() -> None:
 
     sessions: Any = {"arrconv": Wrong([0.1, 0.2]), "torch": Wrong([0.1, np.nan])}
     with pytest.raises(RuntimeError, match=r"torch has the losses \[0.1, nan\], but arrconv \[0.1, 0.2\]"):
-        training.measured("seed", 2, 8, sessions)
+        training.measured("seed", 8, 2, 8, sessions)

@@ -14,7 +14,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from arrconv.errors import ArrconvError, SpecError
 from arrconv.train.denoise import denoised, load_denoiser, train
 from arrconv.train.measure import psnr
-from arrconv.train.networks import NETWORKS
 from arrconv.train.pictures import brightness, host, pixels
 from arrconv.train.sources import read_pictures, write_picture
 from arrconv.viz import draw_curves, side_by_side
@@ -68,7 +67,7 @@ def train_denoiser(recipe: Recipe, folder: Path, device: str, resume: bool) -> i
         draw_curves(progress.history, folder / "curves.png")
         some = np.arange(min(6, len(measured)))
         given, clean = (host(array) for array in measured.placed(net.example)(some, 0))
-        answers = [denoised(net.eval(), picture, NETWORKS[recipe.net][1]) for picture in given]
+        answers = [denoised(net.eval(), picture) for picture in given]
         rows = [list(row) for row in zip(pixels(given), answers, pixels(clean), strict=True)]
         write_picture(folder / "examples.png", side_by_side(rows))
         console.print(
@@ -88,7 +87,7 @@ def denoise_files(paths: list[Path], out: Path, weights: Path, device: str) -> i
     console = Console()
 
     def run() -> None:
-        net, multiple = load_denoiser(weights, _library(device))
+        net = load_denoiser(weights, _library(device))
         out.mkdir(parents=True, exist_ok=True)
         for path in paths:
             album = read_pictures(path, apart=out)
@@ -96,7 +95,7 @@ def denoise_files(paths: list[Path], out: Path, weights: Path, device: str) -> i
                 console.print(f"skipped {name}: {reason}", markup=False, highlight=False)
             for name, picture in zip(album.names, album.pictures, strict=True):
                 file = out / (name.replace("\\", "/").replace("/", "_").rpartition(".")[0] + ".png")
-                write_picture(file, denoised(net, picture, multiple))
+                write_picture(file, denoised(net, picture))
                 console.print(f"{name} -> {file}", markup=False, highlight=False, soft_wrap=True)
 
     return guarded(console, "denoise", run)
@@ -107,7 +106,7 @@ def evaluate_files(path: Path, weights: Path, recipe: Recipe, is_rounded: bool, 
     console = Console()
 
     def run() -> None:
-        net, multiple = load_denoiser(weights, _library(device))
+        net = load_denoiser(weights, _library(device))
         album = read_pictures(path)
         for name, reason in album.skipped:
             console.print(f"skipped {name}: {reason}", markup=False, highlight=False)
@@ -116,7 +115,7 @@ def evaluate_files(path: Path, weights: Path, recipe: Recipe, is_rounded: bool, 
             clean = picture.astype(np.float32) / np.float32(255)
             noisy = recipe.noise(np.random.default_rng((recipe.seed, number)), clean)
             noisy = pixels(noisy) if is_rounded else noisy
-            before, after = (_ratio(array, picture) for array in (noisy, denoised(net, noisy, multiple)))
+            before, after = (_ratio(array, picture) for array in (noisy, denoised(net, noisy)))
             found.append((before, after))
             console.print(f"{name}: {before:.2f} -> {after:.2f} dB", markup=False, highlight=False)
         before, after = np.mean(found, axis=0)

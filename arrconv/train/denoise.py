@@ -14,7 +14,7 @@ from arrconv.train.checkpoint import Progress, load_weights
 from arrconv.train.leaves import dead_leaves
 from arrconv.train.loop import CHECKPOINT, Report, fit
 from arrconv.train.measure import mean_psnr
-from arrconv.train.networks import network
+from arrconv.train.networks import MULTIPLE, network
 from arrconv.train.optimiser import SGD, Adam
 from arrconv.train.pairs import FreshPairs, Gaussian, Pairs, Poisson
 from arrconv.train.pictures import brightness, crops, host, pixels
@@ -41,7 +41,8 @@ class Recipe:
     """What a denoiser is trained from; with its seed it decides every bit of the result on a CPU.
 
     Attributes:
-        net: "seed" or "unet".
+        net: "unet" or "seed".
+        width: channels of its first layer; None for the network's own width.
         data: a folder of images, an npy or npz of pictures, or pairs in an npz or an archive of PyTorch; None for
             generated pictures.
         validation: the same, to measure by; None for some of the data that are held out.
@@ -57,7 +58,8 @@ class Recipe:
         epochs, batch, lr, seed: of training; lr is the network's own where it is None.
     """
 
-    net: str = "seed"
+    net: str = "unet"
+    width: int | None = None
     data: str | None = None
     validation: str | None = None
     target: Target = "noisy"
@@ -144,7 +146,7 @@ def train(
         _check_same(recipe, folder / ABOUT)
     pairs, measured = prepare(recipe, say)
     channels = pairs.shape[1]
-    net, _ = network(recipe.net, channels)
+    net = network(recipe.net, channels, recipe.width)
     net.initialise(library, seed=recipe.seed)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ABOUT).write_text(json.dumps({"recipe": asdict(recipe), "channels": channels}, indent=1))
@@ -186,34 +188,33 @@ def _optimiser(recipe: Recipe, net: Layer, pairs: int) -> tuple[Optimiser, Sched
     return Adam(net, 1e-3 if recipe.lr is None else recipe.lr), Cosine(steps, warmup=min(100, steps // 10), final=0.01)
 
 
-def load_denoiser(folder: Path, library: Any = np) -> tuple[Layer, int]:
-    """The network that a folder keeps, and what the sizes of its pictures must be multiples of.
+def load_denoiser(folder: Path, library: Any = np) -> Layer:
+    """The network that a folder keeps, in evaluation mode.
 
     Raises:
         FileNotFoundError: there is none.
         SpecError: the files are broken.
     """
     about = _about(folder / ABOUT)
-    net, multiple = network(about["recipe"]["net"], about["channels"])
+    net = network(about["recipe"]["net"], about["channels"], about["recipe"].get("width"))
     net.initialise(library, seed=0)
     load_weights(folder / CHECKPOINT, net)
-    net.eval()
-    return net, multiple
+    return net.eval()
 
 
-def denoised(net: Layer, picture: np.ndarray, multiple: int) -> np.ndarray:
+def denoised(net: Layer, picture: np.ndarray) -> np.ndarray:
     """What a network makes of a picture (C, H, W) of any size, uint8 or brightness: whole numbers from 0 to 255.
 
     The picture is continued like a mirror to a size that the network takes; a large one is answered part by part.
     """
     height, width = picture.shape[1:]
-    pad = [(0, 0), *((_MARGIN, _MARGIN + -n % multiple) for n in (height, width))]
+    pad = [(0, 0), *((_MARGIN, _MARGIN + -n % MULTIPLE) for n in (height, width))]
     mirrored = np.pad(picture, pad, mode="symmetric")
     answer = np.empty(picture.shape, np.uint8)
     for top in range(0, height, _TILE):
         for left in range(0, width, _TILE):
             high, wide = (min(_TILE, n - at) for n, at in ((height, top), (width, left)))
-            window = [slice(at, at + n + -n % multiple + 2 * _MARGIN) for at, n in ((top, high), (left, wide))]
+            window = [slice(at, at + n + -n % MULTIPLE + 2 * _MARGIN) for at, n in ((top, high), (left, wide))]
             part = host(net.forward(brightness(mirrored[None, :, *window], net.example)))[0]
             kept = part[:, _MARGIN : _MARGIN + high, _MARGIN : _MARGIN + wide]
             answer[:, top : top + high, left : left + wide] = pixels(kept)

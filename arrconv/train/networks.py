@@ -12,21 +12,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def seed_network(channels: int = 3) -> Sequential:
-    """Two convolutions of stride 2, two upsamplings, kernels of 2: 132,995 parameters for three channels.
+def seed_network(channels: int = 3, width: int = 64) -> Sequential:
+    """Two convolutions of stride 2, to width and four times as many channels, and two upsamplings back; kernels of 2.
 
     Each block of 4×4 pixels is answered from itself alone.
 
     >>> seed_network().size
     132995
     """
+    width = as_int(width, "width", 1)
     return Sequential(
-        Conv2d(channels, 64, 2, stride=2), ReLU(), Conv2d(64, 256, 2, stride=2), ReLU(),
-        Upsampling(256, 64, 2), ReLU(), Upsampling(64, channels, 2), Sigmoid(),
+        Conv2d(channels, width, 2, stride=2), ReLU(), Conv2d(width, 4 * width, 2, stride=2), ReLU(),
+        Upsampling(4 * width, width, 2), ReLU(), Upsampling(width, channels, 2), Sigmoid(),
     )  # fmt: skip
 
 
-def unet(channels: int = 3, width: int = 32, depth: int = 2) -> Skip:
+def unet(channels: int = 3, width: int = 16, depth: int = 2) -> Skip:
     """A U-Net that finds what is to be added to a picture: strided convolutions down, upsamplings up, skips between.
 
     Args:
@@ -56,17 +57,19 @@ def unet(channels: int = 3, width: int = 32, depth: int = 2) -> Skip:
     return Skip(Sequential(*block(channels, width), *middle, Conv2d(width, channels, 3, padding=1)), "add")
 
 
-NETWORKS: dict[str, tuple[Callable[[int], Layer], int]] = {"seed": (seed_network, 4), "unet": (unet, 4)}
-"""By name: a network for so many channels, and what the sizes of its pictures must be multiples of."""
+NETWORKS: dict[str, Callable[..., Layer]] = {"seed": seed_network, "unet": unet}
+"""By name: what makes a network for so many channels, perhaps of a width."""
+
+MULTIPLE = 4
+"""What the sizes of pictures must be multiples of, for these networks."""
 
 
-def network(name: str, channels: int) -> tuple[Layer, int]:
-    """A network by name, and what the sizes of its pictures must be multiples of.
+def network(name: str, channels: int, width: int | None = None) -> Layer:
+    """A network by name, of its own width unless one is given.
 
     Raises:
         SpecError: there is none of this name.
     """
     if name not in NETWORKS:
         raise SpecError(f"net={name!r} is unknown; there are {', '.join(NETWORKS)}")
-    make, multiple = NETWORKS[name]
-    return make(channels), multiple
+    return NETWORKS[name](channels) if width is None else NETWORKS[name](channels, width)
