@@ -2,9 +2,12 @@
 
 from arrconv.linop.circular import Circulant, CircularConv
 from arrconv.linop.convolution import Conv, Convolve, Correlate
+from arrconv.linop.inverse import Inverse, pinv, tikhonov, wiener
 from arrconv.linop.laws import DotTest, adjoint_gap, dot_test, linearity_gap
+from arrconv.linop.matrices import Matrix
 from arrconv.linop.operator import Operator, block, stack
-from arrconv.linop.simple import FFT, Crop, Diagonal, Downsample, Identity, Pad, Upsample
+from arrconv.linop.simple import FFT, Crop, Diagonal, Downsample, Identity, Pad, Phases, Reshape, Upsample
+from arrconv.linop.spectrum import condition, rank, singular_values
 
 __all__ = [
     "FFT",
@@ -18,12 +21,22 @@ __all__ = [
     "DotTest",
     "Downsample",
     "Identity",
+    "Inverse",
+    "Matrix",
     "Operator",
     "Pad",
+    "Phases",
+    "Reshape",
     "Upsample",
     "adjoint_gap",
     "block",
+    "condition",
     "dot_test",
     "linearity_gap",
+    "pinv",
+    "rank",
+    "singular_values",
     "stack",
+    "tikhonov",
+    "wiener",
 ]

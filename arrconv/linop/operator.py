@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from arrconv._namespace import backend_of, device_of, namespace_of
 from arrconv.errors import DTypeError, ShapeError, SpecError
@@ -137,7 +137,7 @@ class Operator:
         xp, n = self.xp, self.size_in
         step = max(1, _AT_ONCE // max(1, n, self.size_out))
         eye = xp.eye(n, dtype=self.dtype, device=self.device)
-        parts = [eye[start : start + step, :] for start in range(0, n, step)]
+        parts = [eye[start : min(n, start + step), :] for start in range(0, n, step)]
         rows = [
             xp.reshape(self._map(xp.reshape(part, (part.shape[0], *self.shape_in))), (part.shape[0], self.size_out))
             for part in parts
@@ -145,6 +145,12 @@ class Operator:
         if not rows:
             return xp.zeros((self.size_out, 0), dtype=self.dtype, device=self.device)
         return xp.matrix_transpose(xp.concat(rows))
+
+    @overload
+    def __matmul__(self, other: Operator) -> Operator: ...
+
+    @overload
+    def __matmul__(self, other: Array) -> Array: ...
 
     def __matmul__(self, other: Any) -> Any:
         return Composition(self, other) if isinstance(other, Operator) else self.apply(other)

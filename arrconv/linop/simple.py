@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, get_args
 
 from arrconv.errors import DTypeError, ShapeError, SpecError
@@ -159,6 +160,74 @@ class Downsample(Operator):
         lead = len(self.shape_in) - len(self._factors)
         for number, s in enumerate(self._factors, start=lead):
             yield number + 1, s, self.shape_in[number], self.shape_out[number]
+
+
+class Reshape(Operator):
+    """The same numbers, in the same order, in another shape.
+
+    Args:
+        shape_in, shape_out: of as many elements.
+        like: an array of the library and dtype, on the device.
+
+    Raises:
+        ShapeError: they have not as many.
+    """
+
+    def __init__(self, shape_in: Sequence[int], shape_out: Sequence[int], like: Array) -> None:
+        super().__init__(shape_in, shape_out, like)
+        if self.size_in != self.size_out:
+            raise ShapeError(f"shape {self.shape_in} has {self.size_in} elements, but {self.shape_out} {self.size_out}")
+
+    def _map(self, x: Array) -> Array:
+        return self.xp.reshape(x, (x.shape[0], *self.shape_out))
+
+    def _map_back(self, y: Array) -> Array:
+        return self.xp.reshape(y, (y.shape[0], *self.shape_in))
+
+
+class Phases(Operator):
+    """The elements r, r + s, r + 2s, … of each axis as a channel of its own, for r = 0 … s − 1: (C·∏s, *(size/s)).
+
+    A convolution of stride s is one of stride 1 of these channels. The order is that of (C, *s).
+
+    Args:
+        shape: of x, (C, *size).
+        factors: s for each axis, at least 1, divisors of the sizes.
+        like: an array of the library and dtype, on the device.
+
+    Raises:
+        ShapeError: a size is no multiple of its factor, or their numbers differ.
+
+    Source: P. P. Vaidyanathan, "Multirate systems and filter banks", 1993, section 4.3, the polyphase representation.
+
+    >>> import numpy as np
+    >>> Phases((1, 6), (3,), np.zeros(0)) @ np.arange(6.0)[None, :]
+    array([[0., 3.],
+           [1., 4.],
+           [2., 5.]])
+    """
+
+    def __init__(self, shape: Sequence[int], factors: Sequence[int], like: Array) -> None:
+        factors = sizes(factors, "factors", minimum=1)
+        channels, *size = shape
+        if len(size) != len(factors) or any(n % s for n, s in zip(size, factors, strict=True)):
+            raise ShapeError(f"the sizes of {tuple(shape)} beyond the channels are no multiples of {factors}")
+        fewer = [n // s for n, s in zip(size, factors, strict=True)]
+        self._apart = [part for n, s in zip(fewer, factors, strict=True) for part in (n, s)]
+        super().__init__(shape, (channels * math.prod(factors), *fewer), like)
+        axes = len(size)
+        self._order = (0, 1, *range(3, 3 + 2 * axes, 2), *range(2, 2 + 2 * axes, 2))
+
+    def _map(self, x: Array) -> Array:
+        parts = self.xp.reshape(x, (*x.shape[:2], *self._apart))
+        return self.xp.reshape(self.xp.permute_dims(parts, self._order), (x.shape[0], *self.shape_out))
+
+    def _map_back(self, y: Array) -> Array:
+        xp, order = self.xp, self._order
+        counts = (y.shape[0], self.shape_in[0], *self._apart)
+        parts = xp.reshape(y, tuple(counts[axis] for axis in order))
+        back = sorted(range(len(order)), key=order.__getitem__)
+        return xp.reshape(xp.permute_dims(parts, tuple(back)), (y.shape[0], *self.shape_in))
 
 
 class Upsample(Operator):
