@@ -12,8 +12,9 @@ from arrconv.linop.convolution import Conv
 from arrconv.linop.simple import Phases, Reshape
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from arrconv._namespace import Array
-    from arrconv.axis import Axis
     from arrconv.linop.operator import Operator
 
 
@@ -51,28 +52,40 @@ def frequency_form(operator: Operator) -> FrequencyForm | None:
     is_periodic = geometry.padding_mode == "circular" or all(a.begin == a.end == 0 for a in geometry.axes)
     if not is_periodic or any(a.output_size * a.stride != a.input_size or not a.input_size for a in geometry.axes):
         return None
-    channels = (geometry.in_channels, *geometry.input_size)
-    like, strides = operator.example, [a.stride for a in geometry.axes]
-    phases = Phases(channels, strides, like)
-    circulant = Circulant(_symbol(operator.w, geometry.groups, geometry.axes), geometry.output_size, like)
-    before = phases @ Reshape(operator.shape_in, channels, like)
+    taps = [[a.dilation * k - a.begin for k in range(a.kernel_size)] for a in geometry.axes]
+    strides = [a.stride for a in geometry.axes]
+    circulant = phase_circulant(operator.w, geometry.groups, taps, strides, geometry.output_size)
+    channels, like = (geometry.in_channels, *geometry.input_size), operator.example
+    before = Phases(channels, strides, like) @ Reshape(operator.shape_in, channels, like)
     after = Reshape(circulant.shape_out, operator.shape_out, like)
     return FrequencyForm(after, circulant, before, math.prod(strides))
 
 
-def _symbol(w: Array, groups: int, axes: tuple[Axis, ...]) -> Array:
-    """Of a convolution of phases: the tap at x[s·l + j] is of phase j mod s, and lies ⌊j/s⌋ before the output."""
-    xp, ndim = namespace_of(w), len(axes)
-    fewer = [a.output_size for a in axes]
-    taps = [[a.dilation * k - a.begin for k in range(a.kernel_size)] for a in axes]
-    places = [
-        [j % a.stride * m + -(j // a.stride) % m for j in own] for own, a, m in zip(taps, axes, fewer, strict=True)
-    ]
-    laid = laid_out(_dense(w, groups), places, [a.input_size for a in axes])
-    apart = [part for a, m in zip(axes, fewer, strict=True) for part in (a.stride, m)]
+def phase_circulant(
+    w: Array, groups: int, taps: Sequence[Sequence[int]], strides: Sequence[int], size: Sequence[int]
+) -> Circulant:
+    """A strided convolution of periodic arrays as a circulant of their phases.
+
+    A tap that reads x[s·l + j] is of phase j mod s, and lies ⌊j/s⌋ behind the output.
+
+    Args:
+        w: (C_out, C_in/groups, *kernel).
+        groups: how many there are.
+        taps: for each axis the j of each element of the kernel.
+        strides: s for each axis.
+        size: of what it gives; what it takes has s times that.
+
+    Returns:
+        From (C_in·∏s, *size) to (C_out, *size).
+    """
+    xp, ndim = namespace_of(w), len(size)
+    places = [[j % s * m + -(j // s) % m for j in own] for own, s, m in zip(taps, strides, size, strict=True)]
+    laid = laid_out(_dense(w, groups), places, [s * m for s, m in zip(strides, size, strict=True)])
+    apart = [part for s, m in zip(strides, size, strict=True) for part in (s, m)]
     order = (0, 1, *range(2, 2 + 2 * ndim, 2), *range(3, 3 + 2 * ndim, 2))
     parts = xp.permute_dims(xp.reshape(laid, (*laid.shape[:2], *apart)), order)
-    return symbol_of(xp.reshape(parts, (laid.shape[0], -1, *fewer)), ndim)
+    kernel = xp.reshape(parts, (laid.shape[0], laid.shape[1] * math.prod(strides), *size))
+    return Circulant(symbol_of(kernel, ndim), size, w)
 
 
 def _dense(w: Array, groups: int) -> Array:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from arrconv.errors import ShapeError, SpecError, UnsupportedError
 from arrconv.functional.reals import as_number
+from arrconv.linop.border import Embedding, bordered, has_zeros_around
+from arrconv.linop.convolution import Conv
 from arrconv.linop.frequencies import FrequencyForm, frequency_form
 from arrconv.linop.matrices import Matrix
 from arrconv.linop.operator import Adjoint, Operator
@@ -19,32 +22,41 @@ if TYPE_CHECKING:
     from arrconv.linop.circular import Circulant
 
 
+Found = tuple[Operator | None, str]
+"""An operator, or why there is none."""
+
+Method = Literal["auto", "frequencies", "border", "matrix"]
+
+_SMALL = 1024  # the sides of a matrix that is decomposed rather than anything cleverer
+
+
 class Inverse(Operator):
     """An operator that undoes another, as well as can be, and says how it was made.
 
     Attributes:
         inner: the operator that does it.
-        method: "frequencies" or "matrix".
+        method: "frequencies", "border" or "matrix".
+        reasons: why that, and, before it, why no other that was looked at.
     """
 
-    def __init__(self, inner: Operator, method: str, reason: str) -> None:
+    def __init__(self, inner: Operator, method: str, reasons: tuple[str, ...]) -> None:
         super().__init__(inner.shape_in, inner.shape_out, inner.example)
-        self.inner, self.method, self._reason = inner, method, reason
+        self.inner, self.method, self.reasons = inner, method, reasons
 
     def explain(self) -> str:
-        """Which way was taken, and why.
+        """Which way was taken and why, after those that were not.
 
         >>> import numpy as np
         >>> from arrconv.linop import CircularConv, pinv
         >>> print(pinv(CircularConv(np.asarray([2.0, 1.0]), (8,))).explain())
-        frequencies: it is a product at each of 5 frequencies
+        frequencies: a product at each of 5 frequencies
         """
-        return f"{self.method}: {self._reason}"
+        return "\n".join(self.reasons)
 
     @property
     def H(self) -> Inverse:  # noqa: N802
         """The adjoint, made the same way."""
-        return Inverse(self.inner.H, self.method, self._reason)
+        return Inverse(self.inner.H, self.method, self.reasons)
 
     def _map(self, x: Array) -> Array:
         return self.inner._map(x)
@@ -53,24 +65,30 @@ class Inverse(Operator):
         return self.inner._map_back(y)
 
 
-def pinv(operator: Operator, /, *, rcond: float | None = None, budget: int = BUDGET) -> Inverse:
+def pinv(
+    operator: Operator, /, *, rcond: float | None = None, method: Method = "auto", budget: int = BUDGET
+) -> Inverse:
     """The Moore–Penrose pseudo-inverse: of all x with the least ‖A x − y‖ the one with the least ‖x‖.
 
-    Convolutions of periodic arrays are inverted frequency by frequency, for any stride that divides the sizes; others
-    by their matrix, where the budget allows it.
+    Convolutions of periodic arrays are inverted frequency by frequency, for any stride that divides the sizes. Those
+    with zeros around their input are periodic on a larger torus but for its border, whose unknown numbers are found by
+    a system of equations of their own, where A has full rank. Others go by their matrix, where the budget allows it.
 
     Args:
         operator: any.
         rcond: singular values up to this share of the largest count as 0: one limit for all frequencies, since a limit
             of each would give another operator. Without it, the larger side of the matrix times the dtype's rounding.
+            Where it is given the border's system, which can leave nothing away, is not used.
+        method: "frequencies", "border" or "matrix"; "auto" takes the first that can be had, small matrices before the
+            border, and `explain` of the result says which.
         budget: the bytes that a matrix may take.
 
     Returns:
         An operator from (*shape_out) to (*shape_in).
 
     Raises:
-        UnsupportedError: the matrix would exceed the budget.
-        SpecError: rcond is negative, or numbers are not finite.
+        UnsupportedError: no way can be taken; the message says why for each, and what a matrix would need.
+        SpecError: rcond is negative, numbers are not finite, or there is no such method.
 
     Source: R. Penrose, "A generalized inverse for matrices", 1955.
 
@@ -81,21 +99,20 @@ def pinv(operator: Operator, /, *, rcond: float | None = None, budget: int = BUD
     array([1., 2., 3., 4.])
     """
     cut_off(operator, rcond)  # which checks it
-    return _made(
-        operator, budget,
-        lambda symbol: _pinv_of(operator, symbol, rcond),
-        lambda matrix: _pinv_of(operator, matrix, rcond),
-    )  # fmt: skip
+    makers = _Makers(operator, budget, lambda matrices: _pinv_of(operator, matrices, rcond))
+    if rcond is None:
+        makers.diagonal = _of_full_rank
+    return makers.made(method)
 
 
-def tikhonov(operator: Operator, damp: float, /, *, budget: int = BUDGET) -> Inverse:
+def tikhonov(operator: Operator, damp: float, /, *, method: Method = "auto", budget: int = BUDGET) -> Inverse:
     """The x with the least ‖A x − y‖² + damp²·‖x‖², for every y: (A.H A + damp²)⁻¹ A.H.
 
     Noise in y is amplified by 1/(2·damp) at most. About (0.3 … 1)·(relative noise)·(largest singular value) is a good
     damping.
 
     Args:
-        operator, budget: as for `pinv`.
+        operator, method, budget: as for `pinv`.
         damp: above 0.
 
     Returns:
@@ -113,10 +130,10 @@ def tikhonov(operator: Operator, damp: float, /, *, budget: int = BUDGET) -> Inv
     array([[0.3, 0. ],
            [0. , 0. ]])
     """
-    power = as_number(damp, "damp", above=0) ** 2
-    return _made(
-        operator, budget, lambda symbol: _damped(operator, symbol, power), lambda m: _damped(operator, m, power)
-    )
+    damp = as_number(damp, "damp", above=0)
+    makers = _Makers(operator, budget, lambda matrices: _damped(operator, matrices, damp**2))
+    makers.diagonal = lambda *_: (damp, -damp)
+    return makers.made(method)
 
 
 def wiener(operator: Operator, signal_psd: Array | float, noise_psd: Array | float, /) -> Inverse:
@@ -150,27 +167,69 @@ def wiener(operator: Operator, signal_psd: Array | float, noise_psd: Array | flo
     if form is None or form.phases > 1:
         raise UnsupportedError(f"Wiener's filter needs a convolution of periodic arrays of stride 1, not {operator}")
     signal, noise = (_power(form.circulant, name, psd) for name, psd in (("signal", signal_psd), ("noise", noise_psd)))
-    return Inverse(_inverted(form, lambda symbol: _filter(operator, symbol, signal, noise)), *_by_frequencies(form))
+    inner = _inverted(form, lambda symbol: _filter(operator, symbol, signal, noise))
+    return Inverse(inner, "frequencies", (f"frequencies: {_counted(form)}",))
 
 
-def _made(
-    operator: Operator, budget: int, of_symbol: Callable[[Array], Array], of_matrix: Callable[[Array], Array]
-) -> Inverse:
-    """An inverse by the frequencies, or by the matrix."""
-    if isinstance(operator, Adjoint):
-        return _made(operator.operator, budget, of_symbol, of_matrix).H
-    form = frequency_form(operator)
-    if form is not None:
-        return Inverse(_inverted(form, of_symbol), *_by_frequencies(form))
-    matrix = of_matrix(matrix_within(operator, budget))
-    reason = f"of shape {(operator.size_out, operator.size_in)}, within {budget / 2**20:,.0f} MiB"
-    return Inverse(Matrix(matrix, operator.shape_out, operator.shape_in), "matrix", reason)
+class _Makers:
+    """The ways to an inverse: each gives it with the reason, or the reason alone why it cannot."""
+
+    def __init__(self, operator: Operator, budget: int, of_matrices: Callable[[Array], Array]) -> None:
+        self.operator, self.budget, self.of_matrices = operator, budget, of_matrices
+        self.diagonal: Callable[[Operator, Embedding], tuple[float, float] | None] | None = None
+
+    def made(self, method: Method) -> Inverse:
+        """The inverse, by a method or by the first that can."""
+        if method not in get_args(Method):
+            raise SpecError(f"method={method!r} is unknown; there are {', '.join(get_args(Method))}")
+        if isinstance(self.operator, Adjoint):
+            self.operator = self.operator.operator
+            return self.made(method).H
+        ways: list[tuple[str, Callable[[], Found]]] = [
+            ("frequencies", self._by_frequencies),
+            ("matrix", partial(self._by_matrix, most=_SMALL)),
+            ("border", self._by_border),
+            ("matrix", self._by_matrix),
+        ]
+        reasons: list[str] = []
+        for name, way in ways if method == "auto" else dict(ways).items():
+            if method in ("auto", name):
+                inner, reason = way()
+                reasons.append(f"{name}: {reason}")
+                if inner is not None:
+                    return Inverse(inner, name, tuple(reasons))
+        raise UnsupportedError(f"there is no way to invert {self.operator}; " + "; ".join(reasons))
+
+    def _by_frequencies(self) -> Found:
+        form = frequency_form(self.operator)
+        if form is None:
+            return None, "it is no convolution of periodic arrays whose stride divides their sizes"
+        return _inverted(form, self.of_matrices), _counted(form)
+
+    def _by_matrix(self, most: int | None = None) -> Found:
+        sides = (self.operator.size_out, self.operator.size_in)
+        if most is not None and max(sides) > most:
+            return None, f"its sides {sides} exceed {most}, from which on the border is tried first"
+        try:
+            matrix = self.of_matrices(matrix_within(self.operator, self.budget))
+        except UnsupportedError as reason:
+            return None, str(reason)
+        return Matrix(matrix, self.operator.shape_out, self.operator.shape_in), f"its shape is {sides}"
+
+    def _by_border(self) -> Found:
+        operator = self.operator
+        if not isinstance(operator, Conv) or not has_zeros_around(operator):
+            return None, "it is no convolution with zeros around its input"
+        if self.diagonal is None:
+            return None, "a limit for singular values was given"
+        if not operator.size_in or not operator.size_out:
+            return None, "it has no elements"
+        _check_finite(operator, operator.w)
+        return bordered(operator, self.diagonal, self.budget)
 
 
-def _by_frequencies(form: FrequencyForm) -> tuple[str, str]:
-    """The method, and the reason."""
-    count = math.prod(form.circulant.symbol.shape[: len(form.circulant.size)])
-    return "frequencies", f"it is a product at each of {count} frequencies"
+def _counted(form: FrequencyForm) -> str:
+    return f"a product at each of {math.prod(form.circulant.symbol.shape[: len(form.circulant.size)])} frequencies"
 
 
 def _inverted(form: FrequencyForm, of_symbol: Callable[[Array], Array]) -> Operator:
@@ -181,6 +240,21 @@ def _inverted(form: FrequencyForm, of_symbol: Callable[[Array], Array]) -> Opera
     return form.before.H @ (inverse @ form.after.H)
 
 
+def _of_full_rank(operator: Operator, embedding: Embedding) -> tuple[float, float] | None:
+    """The diagonal of the system for the pseudo-inverse, by the shape of the matrix.
+
+    It is best conditioned where the number is that of the least singular value, by the square root of 2; the least
+    one on the torus is near it.
+
+    Source: Å. Björck, "Numerical methods for least squares problems", 1996, section 2.5.3.
+    """
+    circulant = embedding.circulant
+    if operator.size_in == operator.size_out and circulant.shape_in == circulant.shape_out:
+        return None
+    scale = embedding.least / math.sqrt(2)
+    return (0.0, scale) if operator.size_out <= operator.size_in else (scale, 0.0)
+
+
 def _pinv_of(operator: Operator, matrices: Array, rcond: float | None) -> Array:
     """The pseudo-inverses of matrices (..., rows, columns), with one limit for all singular values."""
     xp = operator.xp
@@ -188,6 +262,10 @@ def _pinv_of(operator: Operator, matrices: Array, rcond: float | None) -> Array:
         return xp.matrix_transpose(matrices)
     _check_finite(operator, matrices)
     share = cut_off(operator, rcond)
+    if matrices.shape[-2] == matrices.shape[-1]:
+        values = xp.linalg.svdvals(matrices)
+        if bool(xp.min(values) > share * xp.max(values)):
+            return xp.linalg.inv(matrices)  # all are kept; several times as fast as their vectors
     left, values, right = xp.linalg.svd(matrices, full_matrices=False)
     is_kept = values > share * xp.max(values)
     factors = xp.where(is_kept, 1 / xp.where(is_kept, values, xp.ones_like(values)), xp.zeros_like(values))

@@ -13,6 +13,7 @@ from arrconv.linop import (
     Circulant,
     CircularConv,
     Conv,
+    Convolve,
     Diagonal,
     Identity,
     Operator,
@@ -94,18 +95,19 @@ def test_a_pseudo_inverse_fulfils_the_conditions_of_penrose(name: str, dtype: st
     operator = ALL[name](dtype)
     inverse = pinv(operator)
     a, b = operator.to_matrix(), inverse.to_matrix()
-    assert np.abs(b - np.linalg.pinv(a)).max(initial=0) <= 1e-12 * max(1, np.abs(b).max(initial=0))
     values = np.linalg.svd(a, compute_uv=False)
     cond = values.max(initial=0) / min((v for v in values if v > 1e-10), default=1)
     assert cond <= 1e6
     limit = 100 * np.finfo(dtype).eps * max(1, cond)
+    size = np.abs(b).max(initial=0)
+    assert np.abs(b - np.linalg.pinv(a)).max(initial=0) <= limit * size
     norm: Any = lambda m: np.linalg.norm(m, 2) if m.size else 0.0  # noqa: E731
     assert norm(a @ b @ a - a) <= limit * max(1, norm(a))
     assert norm(b @ a @ b - b) <= limit * max(1, norm(b))
     assert norm((a @ b).conj().T - a @ b) <= limit
     assert norm((b @ a).conj().T - b @ a) <= limit
     assert dot_test(inverse)
-    assert np.abs(pinv(operator.H).to_matrix() - b.conj().T).max(initial=0) <= 1e-12 * max(1, np.abs(b).max(initial=0))
+    assert np.abs(pinv(operator.H).to_matrix() - b.conj().T).max(initial=0) <= limit * size
     assert inverse.method == ("frequencies" if name in PERIODIC else "matrix")
 
 
@@ -159,6 +161,89 @@ def len_channels(shape: tuple[int, ...], form: Any) -> int:
     return shape[0] if len(shape) > len(form.circulant.size) else 1
 
 
+# With zeros around, of full rank; the border's system is theirs, though they are small.
+ZEROS: dict[str, Any] = {
+    "square": lambda t: Conv(normal(2, 2, 3, 2, dtype=t, seed=3), (3, 4), padding=((1, 1), (1, 0))),
+    "square, near the identity": lambda t: Conv(delta(3, (3, 3), t), (6, 5), padding=1),
+    "square, even kernel": lambda t: Conv(delta(2, (2, 4), t), (5, 7), padding=((0, 1), (2, 1))),
+    "square, dilated": lambda t: Conv(delta(2, (3, 3), t), (7, 8), padding=((2, 2), (2, 2)), dilation=2),
+    "square, no channels": lambda t: Conv(delta(1, (3, 3), t)[0, 0], (4, 6), padding=1),
+    "square, strided": lambda t: Conv(normal(4, 1, 2, 2, dtype=t), (6, 4), stride=2),
+    "wide": lambda t: Conv(normal(2, 3, 3, 2, dtype=t), (5, 6), padding=((1, 1), (1, 0))),
+    "wide, no padding": lambda t: Conv(normal(2, 2, 3, dtype=t), (9,)),
+    "wide, strided": lambda t: Conv(normal(3, 2, 3, 3, dtype=t), (5, 6), padding=1, stride=2),
+    "wide, cropped": lambda t: Conv(normal(2, 2, 2, 2, dtype=t), (6, 5), padding=((-1, 0), (0, -1))),
+    "tall": lambda t: Conv(normal(3, 2, 3, 3, dtype=t), (5, 6), padding=1),
+    "tall, full": lambda t: Convolve(normal(3, 2, dtype=t), (4, 5)),
+    "tall, strided, groups": lambda t: Conv(normal(6, 1, 3, dtype=t), (8,), padding=1, stride=2, groups=2),
+    "tall, 3-D": lambda t: Conv(normal(3, 1, 2, 1, 3, dtype=t), (3, 2, 4), padding=((1, 0), 0, 1)),
+}
+
+
+def delta(channels: int, kernel: tuple[int, ...], dtype: str) -> Any:
+    """A little of everything around the identity."""
+    w = 0.1 * normal(channels, channels, *kernel, dtype=dtype)
+    w[(range(channels), range(channels), *(k // 2 for k in kernel))] += 1
+    return w
+
+
+@pytest.mark.parametrize(("name", "dtype"), [(name, dtype) for name in ZEROS for dtype in DTYPES])
+def test_zero_padding_is_inverted_by_its_border(name: str, dtype: str) -> None:
+    operator = ZEROS[name](dtype)
+    a = operator.to_matrix()
+    values = np.linalg.svd(a, compute_uv=False)
+    cond = values[0] / values[-1]
+    assert cond <= 1e6
+    expected = np.linalg.pinv(a)
+    found = pinv(operator, method="border")
+    assert "border" in found.explain()
+    limit = 100 * np.finfo(dtype).eps * cond
+    assert np.abs(found.to_matrix() - expected).max() <= limit * np.abs(expected).max()
+    assert np.abs(found.H.to_matrix() - expected.conj().T).max() <= limit * np.abs(expected).max()
+    other = pinv(operator.H, method="border").to_matrix()
+    assert np.abs(other - expected.conj().T).max() <= limit * np.abs(expected).max()
+    damped = np.linalg.solve(a.conj().T @ a + 0.09 * np.eye(a.shape[1]), a.conj().T)
+    found = tikhonov(operator, 0.3, method="border")
+    assert np.abs(found.to_matrix() - damped).max() <= 1e-12
+    assert np.abs(found.H.to_matrix() - damped.conj().T).max() <= 1e-12
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_of_any_rank_the_damped_inverse_goes_by_the_border(dtype: str) -> None:
+    """Where the pseudo-inverse, by a probe, finds that it cannot."""
+    w = np.concatenate([normal(1, 3, 3, 3, dtype=dtype)] * 2)  # the second channel is the first
+    operator = Conv(w, (5, 4), padding=1)
+    a = operator.to_matrix()
+    damped = np.linalg.solve(a.conj().T @ a + 0.09 * np.eye(a.shape[1]), a.conj().T)
+    assert np.abs(tikhonov(operator, 0.3, method="border").to_matrix() - damped).max() <= 1e-12
+    with pytest.raises(UnsupportedError, match="border: on 3 tori it has frequencies at which it is singular"):
+        pinv(operator, method="border")
+    assert np.abs(pinv(operator).to_matrix() - np.linalg.pinv(a)).max() <= 1e-12
+    gap = Conv(normal(4, 1, 3, dtype=dtype), (7,), padding=((-1, 3),), groups=1)  # x[0] is never read
+    with pytest.raises(UnsupportedError, match="the rank is not full, or nearly so"):
+        pinv(gap, method="border")
+
+
+def test_the_border_is_taken_where_the_matrix_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    operator = Conv(delta(2, (3, 3), "float64"), (24, 23), padding=1)
+    inverse = pinv(operator)
+    assert inverse.method == "border"
+    assert inverse.reasons[1] == "matrix: its sides (1104, 1104) exceed 1024, from which on the border is tried first"
+    assert inverse.reasons[2].startswith("border: 96 unknown numbers around a torus of (25, 24), a matrix of 0 MiB; a")
+    x = normal(3, 2, 24, 23, dtype="float64")
+    assert np.linalg.norm(inverse @ (operator @ x) - x) <= 1e-13 * np.linalg.norm(x)
+    monkeypatch.setitem(__import__("sys").modules, "scipy.linalg", None)
+    other = pinv(operator)  # without LU factors
+    y = normal(2, 24, 23, dtype="float64")
+    assert np.linalg.norm(other @ y - inverse @ y) <= 1e-13 * np.linalg.norm(y)
+    assert np.linalg.norm(other.H @ y - inverse.H @ y) <= 1e-13 * np.linalg.norm(y)
+    assert pinv(operator, rcond=0.0).method == "matrix"
+    with pytest.raises(
+        UnsupportedError, match=r"there is no way .* but the budget is 0 MiB; matrix: the matrix of Conv"
+    ):
+        pinv(operator, budget=50_000)
+
+
 def test_conditions() -> None:
     assert condition(Identity((3, 4), np.zeros(0))) == 1.0
     assert condition(Diagonal(np.asarray([2.0, 0.0]))) == np.inf
@@ -188,6 +273,15 @@ def test_any_library_and_device_gives_the_same() -> None:
         (lambda: pinv(CircularConv(np.asarray([1.0, np.nan]))), SpecError, "not finite, and no inverse"),
         (lambda: pinv(Conv(np.asarray([1.0, np.inf]), (3,))), SpecError, "not finite, and no inverse"),
         (lambda: singular_values(CircularConv(np.asarray([1.0, np.nan]))), SpecError, "and no singular values"),
+        (lambda: pinv(CircularConv(np.ones(3)), method="magic"), SpecError, "method='magic' is unknown"),
+        (lambda: pinv(Diagonal(np.ones(3)), method="border"), UnsupportedError, "no convolution with zeros around"),
+        (lambda: pinv(Diagonal(np.ones(3)), method="frequencies"), UnsupportedError, "no convolution of periodic"),
+        (
+            lambda: pinv(Conv(np.ones(3), (9,)), rcond=0.1, method="border"),
+            UnsupportedError,
+            "a limit for singular val",
+        ),
+        (lambda: pinv(Conv(np.ones(3), (2,)), method="border"), UnsupportedError, "border: it has no elements"),
         (lambda: tikhonov(CircularConv(np.ones(3)), 0.0), SpecError, "damp must be above 0"),
         (lambda: tikhonov(CircularConv(np.asarray([np.nan])), 1.0), SpecError, "not finite, and no inverse"),
         (
