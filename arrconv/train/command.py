@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from arrconv.errors import ArrconvError, SpecError
-from arrconv.train.denoise import denoised, load_denoiser, train
+from arrconv.train.denoise import denoised, load_denoiser, train, usual
 from arrconv.train.measure import psnr
 from arrconv.train.pictures import brightness, host, pixels
 from arrconv.train.sources import read_pictures, write_picture
@@ -41,12 +41,12 @@ def guarded(console: Console, what: str, run: Callable[[], None]) -> int:
     return 0
 
 
-def train_denoiser(recipe: Recipe, folder: Path, device: str, resume: bool) -> int:
-    """Train, write the pictures, say how long it took."""
+def train_denoiser(net_name: str, changes: dict[str, Any], folder: Path, device: str, resume: bool) -> int:
+    """Train by the usual recipe of a network, with changes, write the pictures, say how long it took."""
     console = Console()
 
     def run() -> None:
-        began = time.monotonic()
+        began, recipe = time.monotonic(), usual(net_name, **changes)
         with _bar(console) as bar:
             task = bar.add_task("", total=None, loss="")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from arrconv.train.schedule import Schedule
 
 ABOUT = "denoiser.json"
-_CANVASES, _CANVAS = 48, 256  # generated pictures to cut from, and their size
+_CANVASES, _CANVAS = 24, 256  # generated pictures to cut from, and their size
 _TILE, _MARGIN = 512, 64  # of large pictures, answered part by part; what a part sees beyond what is kept of it
 
 
@@ -40,9 +40,11 @@ _TILE, _MARGIN = 512, 64  # of large pictures, answered part by part; what a par
 class Recipe:
     """What a denoiser is trained from; with its seed it decides every bit of the result on a CPU.
 
+    What is usual for a network `usual` gives; without arguments it is that for the U-Net.
+
     Attributes:
         net: "unet" or "seed".
-        width: channels of its first layer; None for the network's own width.
+        width: channels of its first layer.
         data: a folder of images, an npy or npz of pictures, or pairs in an npz or an archive of PyTorch; None for
             generated pictures.
         validation: the same, to measure by; None for some of the data that are held out.
@@ -50,29 +52,30 @@ class Recipe:
         sigma: the strength of normal noise, in units of white.
         peak: photons for white, for the noise of counted light instead of normal noise.
         fresh: whether noise is drawn anew in each step, neither rounded nor clipped, instead of once for each pair,
-            as bytes; None for what is usual with the network: anew for "unet" alone.
+            as bytes.
         pairs: how many squares are cut from pictures.
         held_out: how many more are cut to measure by.
         size: of their sides.
         shrink: squares are cut so many times as large, and averaged.
-        epochs, batch, lr, seed: of training; lr is the network's own where it is None.
+        epochs, batch, lr, seed: of training: plain gradient descent with a constant rate for "seed", Adam with a rate
+            that falls along a cosine for "unet".
     """
 
     net: str = "unet"
-    width: int | None = None
+    width: int = 16
     data: str | None = None
     validation: str | None = None
     target: Target = "noisy"
     sigma: float = 25 / 255
     peak: float | None = None
-    fresh: bool | None = None
-    pairs: int = 12_000
+    fresh: bool = True
+    pairs: int = 7_000
     held_out: int = 500
     size: int = 32
     shrink: int = 1
-    epochs: int = 8
-    batch: int = 32
-    lr: float | None = None
+    epochs: int = 2
+    batch: int = 16
+    lr: float = 1e-3
     seed: int = 0
 
     @property
@@ -82,10 +85,28 @@ class Recipe:
 
     def noisy(self, pictures: Pictures, seed: int, target: Target) -> Data:
         """Pairs of pictures with noise."""
-        is_fresh = self.net != "seed" if self.fresh is None else self.fresh
-        if is_fresh:
+        if self.fresh:
             return FreshPairs(pictures, self.noise, seed, target)
         return Pairs.noisy(pictures, self.noise, seed=seed, target=target)
+
+
+SEED = Recipe("seed", width=64, fresh=False, pairs=12_000, epochs=8, batch=32, lr=10.0)
+"""For two strided convolutions and their way back: pairs of bytes, plain gradient descent."""
+
+
+def usual(net: str, **changes: Any) -> Recipe:
+    """What is usual for a network, with changes; None is none.
+
+    Raises:
+        SpecError: there is no such network.
+
+    >>> usual("seed", epochs=20, sigma=None).epochs
+    20
+    """
+    recipes = {"unet": Recipe(), "seed": SEED}
+    if net not in recipes:
+        raise SpecError(f"net={net!r} is unknown; there are {', '.join(recipes)}")
+    return replace(recipes[net], **{name: value for name, value in changes.items() if value is not None})
 
 
 def prepare(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> tuple[Data, Data]:
@@ -94,7 +115,7 @@ def prepare(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> tupl
 
     if recipe.data is not None and (file := Path(recipe.data)).suffix == ".pkl":
         if recipe.fresh:
-            raise SpecError(f"{file} has pairs, whose noise cannot be drawn anew")
+            say(f"the noise of the pairs in {file} is not drawn anew")
         pairs = read_pairs(file)
         if recipe.validation is None:
             held = as_int(recipe.held_out, "held_out", 1)
@@ -175,7 +196,7 @@ def _check_same(recipe: Recipe, file: Path) -> None:
 def _about(file: Path) -> dict[str, Any]:
     try:
         about: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        about["recipe"]["net"], about["channels"]
+        about["recipe"]["net"], about["recipe"]["width"], about["channels"]
     except (ValueError, KeyError, TypeError) as reason:
         raise SpecError(f"{file} does not describe a denoiser: {reason}") from None
     return about
@@ -183,9 +204,9 @@ def _about(file: Path) -> dict[str, Any]:
 
 def _optimiser(recipe: Recipe, net: Layer, pairs: int) -> tuple[Optimiser, Schedule]:
     if recipe.net == "seed":  # a constant, large rate: the mean over all elements makes gradients small
-        return SGD(net, 10.0 if recipe.lr is None else recipe.lr), Constant()
+        return SGD(net, recipe.lr), Constant()
     steps = recipe.epochs * -(-pairs // recipe.batch)
-    return Adam(net, 1e-3 if recipe.lr is None else recipe.lr), Cosine(steps, warmup=min(100, steps // 10), final=0.01)
+    return Adam(net, recipe.lr), Cosine(steps, warmup=min(100, steps // 10), final=0.01)
 
 
 def load_denoiser(folder: Path, library: Any = np) -> Layer:
@@ -196,7 +217,7 @@ def load_denoiser(folder: Path, library: Any = np) -> Layer:
         SpecError: the files are broken.
     """
     about = _about(folder / ABOUT)
-    net = network(about["recipe"]["net"], about["channels"], about["recipe"].get("width"))
+    net = network(about["recipe"]["net"], about["channels"], about["recipe"]["width"])
     net.initialise(library, seed=0)
     load_weights(folder / CHECKPOINT, net)
     return net.eval()

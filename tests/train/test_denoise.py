@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from arrconv import ShapeError, SpecError, nn
 from arrconv.cli import app
 from arrconv.train import denoise, psnr
-from arrconv.train.denoise import Recipe, denoised, load_denoiser, prepare, train
+from arrconv.train.denoise import Recipe, denoised, load_denoiser, prepare, train, usual
 from arrconv.train.leaves import dead_leaves
 from arrconv.train.networks import seed_network, unet
 from arrconv.train.pairs import FreshPairs, Pairs, Poisson
@@ -48,7 +48,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(denoise, "_CANVASES", 8)
         patch.setattr(denoise, "_CANVAS", 64)
-        train(Recipe(pairs=400, size=16, epochs=3, sigma=0.1, lr=3e-3), folder)
+        train(Recipe(batch=32, pairs=400, size=16, epochs=3, sigma=0.1, lr=3e-3), folder)
     return folder
 
 
@@ -105,8 +105,8 @@ def test_large_pictures_are_answered_part_by_part_all_the_same(make: Any, monkey
 
 
 def test_noisy_and_clean_targets_are_what_they_say() -> None:
-    noisy, measured = prepare(Recipe(net="seed", pairs=20, held_out=5, size=16, sigma=0.1))
-    clean, _ = prepare(Recipe(net="seed", pairs=20, held_out=5, size=16, sigma=0.1, target="clean"))
+    noisy, measured = prepare(usual("seed", pairs=20, held_out=5, size=16, sigma=0.1))
+    clean, _ = prepare(usual("seed", pairs=20, held_out=5, size=16, sigma=0.1, target="clean"))
     assert np.array_equal(noisy.inputs, clean.inputs)
     assert not np.array_equal(noisy.targets, clean.targets)
     assert isinstance(noisy, Pairs)
@@ -125,9 +125,7 @@ def test_pictures_of_a_folder_are_learned_from_or_measured_by(tmp_path: Path) ->
         write_picture(tmp_path / f"{number:02}.png", picture)
     write_picture(tmp_path / "tiny.png", np.zeros((3, 5, 30), np.uint8))
     said: list[str] = []
-    pairs, measured = prepare(
-        Recipe(net="seed", data=str(tmp_path), pairs=200, held_out=80, size=8, sigma=0.0), said.append
-    )
+    pairs, measured = prepare(usual("seed", data=str(tmp_path), pairs=200, held_out=80, size=8, sigma=0.0), said.append)
     assert isinstance(pairs, Pairs)
     assert isinstance(measured, Pairs)
     shades = [set(np.unique(found.inputs).tolist()) for found in (pairs, measured)]
@@ -136,7 +134,7 @@ def test_pictures_of_a_folder_are_learned_from_or_measured_by(tmp_path: Path) ->
     assert said[0] == "skipped tiny.png: 30×5 pixels, less than 8 a side"
     assert said[1:] == [f"11 pictures from {tmp_path}, 1 skipped"]
     _, other = prepare(
-        Recipe(net="seed", data=str(tmp_path), validation=str(tmp_path), pairs=9, held_out=80, size=8, sigma=0.0)
+        usual("seed", data=str(tmp_path), validation=str(tmp_path), pairs=9, held_out=80, size=8, sigma=0.0)
     )
     assert isinstance(other, Pairs)
     assert set(np.unique(other.inputs).tolist()) == set(range(0, 220, 20))
@@ -145,8 +143,8 @@ def test_pictures_of_a_folder_are_learned_from_or_measured_by(tmp_path: Path) ->
 def test_a_recipe_says_which_noise_there_is_and_when_it_is_drawn() -> None:
     few: dict[str, Any] = {"pairs": 4, "held_out": 2, "size": 8}
     assert all(isinstance(found, FreshPairs) for found in prepare(Recipe(**few)))
-    assert all(isinstance(found, Pairs) for found in prepare(Recipe(net="unet", fresh=False, **few)))
-    pairs, measured = prepare(Recipe(net="seed", peak=30.0, fresh=True, target="clean", **few))
+    assert all(isinstance(found, Pairs) for found in prepare(Recipe(fresh=False, **few)))
+    pairs, measured = prepare(usual("seed", peak=30.0, fresh=True, target="clean", **few))
     assert isinstance(pairs, FreshPairs)
     assert isinstance(measured, FreshPairs)
     assert (pairs.noise, pairs.target, measured.target) == (Poisson(30.0), "clean", "clean")
@@ -172,15 +170,11 @@ def test_interrupted_training_says_how_to_go_on(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("train", "denoise", "--net", "transformer"), "net='transformer' is unknown; there are seed, unet"),
+        (("train", "denoise", "--net", "transformer"), "net='transformer' is unknown; there are unet, seed"),
         (("train", "denoise", "--device", "tpu"), "device='tpu' is unknown; there are cpu, cuda"),
         (("train", "denoise", "--target", "dirty"), "target='dirty' is unknown; there are noisy, clean"),
         (("train", "denoise", "--data", "nowhere"), "there is no file or folder nowhere"),
         (("train", "denoise", "--data", "notes.pkl"), "notes.pkl is no archive of tensors of bytes"),
-        (
-            ("train", "denoise", "--data", "pairs.pkl", "--fresh"),
-            "pairs.pkl has pairs, whose noise cannot be drawn anew",
-        ),
         (("train", "denoise", "--data", "."), "there is no picture in ."),
         (("denoise", "nowhere.png", "-o", "out", "--weights", "empty"), "No such file or directory"),
         (("denoise", "nowhere.png", "-o", "out", "--weights", "odd"), "does not describe a denoiser"),
