@@ -99,7 +99,8 @@ class _Border:
 
     def taken(self, array: Array) -> Array:
         """The numbers there, (N, places)."""
-        return self._xp.take(self._xp.reshape(array, (array.shape[0], -1)), self.places, axis=1)
+        flat = self._xp.reshape(array, (array.shape[0], math.prod(array.shape[1:])))
+        return self._xp.take(flat, self.places, axis=1)
 
     def laid(self, numbers: Array, shape: tuple[int, ...]) -> Array:
         """Zeros, with numbers (N, places) there."""

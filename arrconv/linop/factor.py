@@ -26,22 +26,27 @@ class Factored:
         self._xp = namespace_of(matrix)
         self._linalg = _scipy(library_name(self._xp)) if matrix.shape[0] else None
         if self._linalg is not None:
-            self._factors: Any = self._linalg.lu_factor(matrix, overwrite_a=True, check_finite=False)
+            # The factors are of the transpose, which lies in memory as LAPACK has it, and need no copy.
+            self._factors: Any = self._linalg.lu_factor(matrix.T, overwrite_a=True, check_finite=False)
         else:
             self._inverse = self._xp.linalg.inv(matrix) if matrix.shape[0] else matrix
 
     def solve(self, b: Array) -> Array:
         """The x with matrix·x = b, (n, columns)."""
         if self._linalg is not None:
-            return self._linalg.lu_solve(self._factors, b, check_finite=False)
+            return self._linalg.lu_solve(self._factors, b, trans=1, check_finite=False)
         return self._xp.matmul(self._inverse, b)
 
     def solve_adjoint(self, b: Array) -> Array:
         """The x with (the conjugate of the matrix, with rows for columns)·x = b."""
+        xp = self._xp
+        is_complex = xp.isdtype(b.dtype, "complex floating")
+        b = xp.conj(b) if is_complex else b
         if self._linalg is not None:
-            return self._linalg.lu_solve(self._factors, b, trans=2, check_finite=False)
-        back = self._xp.matrix_transpose(self._inverse)
-        return self._xp.matmul(self._xp.conj(back) if self._xp.isdtype(b.dtype, "complex floating") else back, b)
+            x = self._linalg.lu_solve(self._factors, b, check_finite=False)
+        else:
+            x = xp.matmul(xp.matrix_transpose(self._inverse), b)
+        return xp.conj(x) if is_complex else x
 
 
 def _scipy(library: str) -> Any:

@@ -230,6 +230,7 @@ def test_the_border_is_taken_where_the_matrix_is_large(monkeypatch: pytest.Monke
     assert inverse.method == "border"
     assert inverse.reasons[1] == "matrix: its sides (1104, 1104) exceed 1024, from which on the border is tried first"
     assert inverse.reasons[2].startswith("border: 96 unknown numbers around a torus of (25, 24), a matrix of 0 MiB; a")
+    assert (inverse @ np.zeros((0, 2, 24, 23))).shape == (0, 2, 24, 23)
     x = normal(3, 2, 24, 23, dtype="float64")
     assert np.linalg.norm(inverse @ (operator @ x) - x) <= 1e-13 * np.linalg.norm(x)
     monkeypatch.setitem(__import__("sys").modules, "scipy.linalg", None)
