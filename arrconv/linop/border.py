@@ -77,7 +77,7 @@ class Boxed:
         xp = circulant.xp
         self._inverse = circulant.with_symbol(xp.linalg.inv(circulant.symbol))
         self._of_u, self._of_f = _Border(xp, given), _Border(xp, made)
-        self._factored = Factored(_looked_up(self._inverse, self._of_u.places, self._of_f.places))
+        self._factored = Factored(_looked_up(self._inverse, self._of_u, self._of_f))
 
     def solve(self, f: Array) -> Array:
         """The u with B u = f, both (N, C, *size) and zero outside of their boxes."""
@@ -89,13 +89,15 @@ class Boxed:
 
 
 class _Border:
-    """The places outside of boxes, in arrays (N, C, *size)."""
+    """The places outside of boxes, in arrays (N, C, *size), and those of one channel if all have the same."""
 
     def __init__(self, xp: Any, is_inside: Array) -> None:
         self._xp, flat = xp, xp.reshape(is_inside, (-1,))
         self.places = xp.nonzero(~flat)[0]
         count = xp.cumulative_sum(xp.astype(~flat, xp.int64))
         self._rank = xp.where(flat, xp.zeros_like(count), count)  # from 1 on; 0 inside
+        is_shared = bool(xp.all(is_inside == is_inside[:1, ...]))
+        self.shared = xp.nonzero(~xp.reshape(is_inside[0, ...], (-1,)))[0] if is_shared else None  # of each channel
 
     def taken(self, array: Array) -> Array:
         """The numbers there, (N, places)."""
@@ -115,21 +117,36 @@ def _solved(f: Array, inverse: Circulant, of_u: _Border, of_f: _Border, solve: C
     return inverse._map(f + of_f.laid(w, f.shape))
 
 
-def _looked_up(inverse: Circulant, of_u: Array, of_f: Array) -> Array:
+def _looked_up(inverse: Circulant, of_u: _Border, of_f: _Border) -> Array:
     """G_SS, out of the kernel of G: what a number at q adds at p depends on p − q."""
-    xp, size = inverse.xp, inverse.size
-    kernel = xp.reshape(_kernel(inverse), (-1,))
-    (to, *there), (of, *here) = (_unravelled(places, inverse.shape_in) for places in (of_u, of_f))
-    rows, columns = of_u.shape[0], of_f.shape[0]
-    step = max(1, _AT_ONCE // max(1, columns))
+    xp, channels = inverse.xp, inverse.shape_in[0]
+    kernel = _kernel(inverse)
+    rows, columns = of_u.places.shape[0], of_f.places.shape[0]
     found = [xp.zeros((0, columns), dtype=inverse.dtype, device=inverse.device)]
+    if of_u.shared is not None and of_f.shared is not None:  # one index for all pairs of channels: three times as fast
+        there, here = (_unravelled(places, inverse.size) for places in (of_u.shared, of_f.shared))
+        index = xp.reshape(_differences(there, here, inverse.size), (-1,))
+        for channel in range(channels):
+            flat = xp.reshape(kernel[channel, ...], (channels, math.prod(inverse.size)))
+            part = xp.reshape(xp.take(flat, index, axis=1), (channels, rows // channels, columns // channels))
+            found.append(xp.reshape(xp.permute_dims(part, (1, 0, 2)), (rows // channels, columns)))
+        return xp.concat(found)
+    (to, *there), (of, *here) = (_unravelled(border.places, inverse.shape_in) for border in (of_u, of_f))
+    flat, step = xp.reshape(kernel, (-1,)), max(1, _AT_ONCE // max(1, columns))
     for start in range(0, rows, step):
         own = slice(start, min(rows, start + step))
-        index = to[own][:, None] * inverse.shape_in[0] + of[None, :]
-        for p, q, n in zip(there, here, size, strict=True):
-            index = index * n + (p[own][:, None] - q[None, :]) % n
-        found.append(xp.reshape(xp.take(kernel, xp.reshape(index, (-1,))), (own.stop - own.start, columns)))
+        index = (to[own][:, None] * channels + of[None, :]) * math.prod(inverse.size)
+        index = index + _differences([p[own] for p in there], here, inverse.size)
+        found.append(xp.reshape(xp.take(flat, xp.reshape(index, (-1,))), (own.stop - own.start, columns)))
     return xp.concat(found)
+
+
+def _differences(there: list[Array], here: list[Array], size: tuple[int, ...]) -> Array:
+    """The place of p − q on the torus, in the order of `reshape`, for all pairs (p, q)."""
+    index = there[0][:, None] * 0 + here[0][None, :] * 0
+    for p, q, n in zip(there, here, size, strict=True):
+        index = index * n + (p[:, None] - q[None, :]) % n
+    return index
 
 
 def _kernel(circulant: Circulant) -> Array:
