@@ -5,6 +5,7 @@ from arrconv.linop.convolution import Conv, Convolve, Correlate
 from arrconv.linop.inverse import Inverse, pinv, tikhonov, wiener
 from arrconv.linop.laws import DotTest, adjoint_gap, dot_test, linearity_gap
 from arrconv.linop.matrices import Matrix
+from arrconv.linop.norm import NormBounds, norm_bounds
 from arrconv.linop.operator import Operator, block, stack
 from arrconv.linop.simple import FFT, Crop, Diagonal, Downsample, Identity, Pad, Phases, Reshape, Upsample
 from arrconv.linop.spectrum import condition, rank, singular_values
@@ -23,6 +24,7 @@ __all__ = [
     "Identity",
     "Inverse",
     "Matrix",
+    "NormBounds",
     "Operator",
     "Pad",
     "Phases",
@@ -33,6 +35,7 @@ __all__ = [
     "condition",
     "dot_test",
     "linearity_gap",
+    "norm_bounds",
     "pinv",
     "rank",
     "singular_values",
