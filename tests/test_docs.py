@@ -18,7 +18,9 @@ def blocks(page: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
 
 
-@pytest.mark.parametrize("block", [*blocks("theory.md"), *blocks("numerics.md"), *blocks("training.md")])
+@pytest.mark.parametrize(
+    "block", [*blocks("theory.md"), *blocks("numerics.md"), *blocks("training.md"), *blocks("operators.md")]
+)
 def test_derivations_run(block: str) -> None:
     exec(compile(block, "documentation", "exec"), {})
     assert "assert" in block or "def " in block

@@ -1,5 +1,6 @@
 """Convolutions as linear operators: their adjoints, matrices, spectra and inverses, and the laws they fulfil."""
 
+from arrconv.linop.bridge import to_scipy
 from arrconv.linop.circular import Circulant, CircularConv
 from arrconv.linop.convolution import Conv, Convolve, Correlate
 from arrconv.linop.inverse import Inverse, pinv, tikhonov, wiener
@@ -41,5 +42,6 @@ __all__ = [
     "singular_values",
     "stack",
     "tikhonov",
+    "to_scipy",
     "wiener",
 ]
