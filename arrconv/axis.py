@@ -138,6 +138,20 @@ class Axis:
         return self.dilation * (self.kernel_size - 1) + 1
 
     @property
+    def offsets(self) -> tuple[int, ...]:
+        """dilation·k − begin for each tap k: an output l reads the inputs stride·l + offset."""
+        return tuple(self.dilation * k - self.begin for k in range(self.kernel_size))
+
+    @property
+    def torus_size(self) -> int:
+        """The least size, in steps of the stride, of a periodic axis with the input at its begin and zeros behind it on
+        which every output reads what it reads with zeros around.
+        """
+        reach = self.stride * (self.output_size - 1) + self.extent - self.begin
+        needed = max(self.input_size + max(self.begin, 0), reach, self.stride * self.output_size)
+        return -(-needed // self.stride)
+
+    @property
     def padded_size(self) -> int:
         """The size after padding; never negative, however much is cropped."""
         return max(0, self.input_size + self.begin + self.end)

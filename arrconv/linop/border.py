@@ -44,16 +44,10 @@ class Embedding:
 def embedding(conv: Conv, extra: int = 0) -> Embedding:
     """The embedding of a convolution with zeros around its input, in the least torus, or one larger by `extra`."""
     geometry, like = conv.geometry, conv.example
-    size, ends = [], []
-    for a in geometry.axes:
-        s, extent = a.stride, a.dilation * (a.kernel_size - 1) + 1
-        needed = max(a.input_size + max(a.begin, 0), s * (a.output_size - 1) + extent - a.begin, s * a.output_size)
-        size.append(-(-needed // s) + extra)
-        ends.append((0, s * size[-1] - a.input_size))
-    strides = [a.stride for a in geometry.axes]
-    taps = [[a.dilation * k - a.begin for k in range(a.kernel_size)] for a in geometry.axes]
-    circulant = phase_circulant(conv.w, geometry.groups, taps, strides, size)
+    size, strides = [a.torus_size + extra for a in geometry.axes], [a.stride for a in geometry.axes]
+    circulant = phase_circulant(conv.w, geometry, size)
     given, made = (geometry.in_channels, *geometry.input_size), (geometry.out_channels, *geometry.output_size)
+    ends = [(0, s * m - n) for s, m, n in zip(strides, size, geometry.input_size, strict=True)]
     padded = Pad(given, ends, like)
     before = Phases(padded.shape_out, strides, like) @ (padded @ Reshape(conv.shape_in, given, like))
     missing = [(0, m - n) for m, n in zip(size, geometry.output_size, strict=True)]

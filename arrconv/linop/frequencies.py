@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from arrconv._namespace import Array
+    from arrconv.geometry import Geometry
     from arrconv.linop.operator import Operator
 
 
@@ -52,35 +53,32 @@ def frequency_form(operator: Operator) -> FrequencyForm | None:
     is_periodic = geometry.padding_mode == "circular" or all(a.begin == a.end == 0 for a in geometry.axes)
     if not is_periodic or any(a.output_size * a.stride != a.input_size or not a.input_size for a in geometry.axes):
         return None
-    taps = [[a.dilation * k - a.begin for k in range(a.kernel_size)] for a in geometry.axes]
     strides = [a.stride for a in geometry.axes]
-    circulant = phase_circulant(operator.w, geometry.groups, taps, strides, geometry.output_size)
+    circulant = phase_circulant(operator.w, geometry, geometry.output_size)
     channels, like = (geometry.in_channels, *geometry.input_size), operator.example
     before = Phases(channels, strides, like) @ Reshape(operator.shape_in, channels, like)
     after = Reshape(circulant.shape_out, operator.shape_out, like)
     return FrequencyForm(after, circulant, before, math.prod(strides))
 
 
-def phase_circulant(
-    w: Array, groups: int, taps: Sequence[Sequence[int]], strides: Sequence[int], size: Sequence[int]
-) -> Circulant:
+def phase_circulant(w: Array, geometry: Geometry, size: Sequence[int]) -> Circulant:
     """A strided convolution of periodic arrays as a circulant of their phases.
 
     A tap that reads x[s·l + j] is of phase j mod s, and lies ⌊j/s⌋ behind the output.
 
     Args:
         w: (C_out, C_in/groups, *kernel).
-        groups: how many there are.
-        taps: for each axis the j of each element of the kernel.
-        strides: s for each axis.
+        geometry: of which the groups, the strides and the places of the taps count, but not the sizes.
         size: of what it gives; what it takes has s times that.
 
     Returns:
         From (C_in·∏s, *size) to (C_out, *size).
     """
-    xp, ndim = namespace_of(w), len(size)
-    places = [[j % s * m + -(j // s) % m for j in own] for own, s, m in zip(taps, strides, size, strict=True)]
-    laid = laid_out(_dense(w, groups), places, [s * m for s, m in zip(strides, size, strict=True)])
+    xp, ndim, strides = namespace_of(w), len(size), [a.stride for a in geometry.axes]
+    places = [
+        [j % a.stride * m + -(j // a.stride) % m for j in a.offsets] for a, m in zip(geometry.axes, size, strict=True)
+    ]
+    laid = laid_out(_dense(w, geometry.groups), places, [s * m for s, m in zip(strides, size, strict=True)])
     apart = [part for s, m in zip(strides, size, strict=True) for part in (s, m)]
     order = (0, 1, *range(2, 2 + 2 * ndim, 2), *range(3, 3 + 2 * ndim, 2))
     parts = xp.permute_dims(xp.reshape(laid, (*laid.shape[:2], *apart)), order)
