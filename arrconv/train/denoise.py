@@ -194,6 +194,8 @@ def _check_same(recipe: Recipe, file: Path) -> None:
 
 
 def _about(file: Path) -> dict[str, Any]:
+    if not file.exists():
+        raise FileNotFoundError(f"there is no denoiser in {file.parent}; arrconv train denoise --out makes one")
     try:
         about: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         about["recipe"]["net"], about["recipe"]["width"], about["channels"]

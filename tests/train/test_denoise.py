@@ -176,7 +176,7 @@ def test_interrupted_training_says_how_to_go_on(tmp_path: Path, monkeypatch: pyt
         (("train", "denoise", "--data", "nowhere"), "there is no file or folder nowhere"),
         (("train", "denoise", "--data", "notes.pkl"), "notes.pkl is no archive of tensors of bytes"),
         (("train", "denoise", "--data", "."), "there is no picture in ."),
-        (("denoise", "nowhere.png", "-o", "out", "--weights", "empty"), "No such file or directory"),
+        (("denoise", "nowhere.png", "-o", "out", "--weights", "empty"), "there is no denoiser in empty"),
         (("denoise", "nowhere.png", "-o", "out", "--weights", "odd"), "does not describe a denoiser"),
         (("evaluate", "nowhere.png", "--weights", "WEIGHTS"), "there is no file or folder nowhere.png"),
     ],
