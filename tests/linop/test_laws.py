@@ -66,13 +66,18 @@ def test_the_matrix_of_two_dimensions(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n", [16, 1024])
+def test_the_adjoint_of_a_million_elements_passes(dtype: str) -> None:
+    found = dot_test(CircularConv(kernel(1024, dtype)), rounds=1)
+    assert found
+    assert found.largest <= 1.0  # what correct ones stay below
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [16, 256])
 def test_the_right_adjoint_passes_and_the_usual_wrong_ones_fail(n: int, dtype: str) -> None:
     k = kernel(n, dtype)
     operator, unit = CircularConv(k), float(np.finfo(dtype).eps)
-    found = dot_test(operator, rounds=2)
-    assert found
-    assert found.largest <= 1.0  # what correct ones stay below
+    assert dot_test(operator)
     u, v = (random_like(k, (n, n), 7, side) for side in (0, 1))
     gap: Any = lambda other: adjoint_gap(operator.apply, CircularConv(other).apply, u, v) / unit  # noqa: E731
     assert gap(adjoint_kernel(k)) <= LIMIT
