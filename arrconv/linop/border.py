@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from arrconv._namespace import device_of, namespace_of
+from arrconv._namespace import device_of
 from arrconv.linop.factor import Factored
 from arrconv.linop.frequencies import phase_circulant
-from arrconv.linop.laws import adjoint_gap, random_like
+from arrconv.linop.laws import adjoint_gap, random_like, two_norm
 from arrconv.linop.operator import Operator
 from arrconv.linop.simple import Pad, Phases, Reshape
 
@@ -114,7 +114,7 @@ def _solved(f: Array, inverse: Circulant, of_u: _Border, of_f: _Border, solve: C
 def _looked_up(inverse: Circulant, of_u: _Border, of_f: _Border) -> Array:
     """G_SS, out of the kernel of G: what a number at q adds at p depends on p − q."""
     xp, channels = inverse.xp, inverse.shape_in[0]
-    kernel = _kernel(inverse)
+    kernel = inverse.kernel()
     rows, columns = of_u.places.shape[0], of_f.places.shape[0]
     found = [xp.zeros((0, columns), dtype=inverse.dtype, device=inverse.device)]
     if of_u.shared is not None and of_f.shared is not None:  # one index for all pairs of channels: three times as fast
@@ -141,16 +141,6 @@ def _differences(there: list[Array], here: list[Array], size: tuple[int, ...]) -
     for p, q, n in zip(there, here, size, strict=True):
         index = index * n + (p[:, None] - q[None, :]) % n
     return index
-
-
-def _kernel(circulant: Circulant) -> Array:
-    """The kernels (C_out, C_in, *size) of a circulant, by the inverse Fourier transform of its symbol."""
-    xp, ndim = circulant.xp, len(circulant.size)
-    spectrum = xp.permute_dims(circulant.symbol, (ndim, ndim + 1, *range(ndim)))
-    axes = tuple(range(2, 2 + ndim))
-    if circulant.is_complex:
-        return xp.fft.ifftn(spectrum, axes=axes)
-    return xp.fft.irfftn(spectrum, s=circulant.size, axes=axes)
 
 
 def _unravelled(flat: Array, shape: tuple[int, ...]) -> list[Array]:
@@ -234,15 +224,13 @@ def _probed(conv: Conv, inverse: Operator, is_damped: bool) -> float:
     if is_damped:
         return gap
     image = conv._map(x)
-    return max(gap, _norm(conv._map(inverse._map(image)) - image) / max(_norm(image), math.ulp(0.0)), key=_nan_first)
+    return max(
+        gap, two_norm(conv._map(inverse._map(image)) - image) / max(two_norm(image), math.ulp(0.0)), key=_nan_first
+    )
 
 
 def _nan_first(number: float) -> float:
     return math.inf if math.isnan(number) else number
-
-
-def _norm(array: Array) -> float:
-    return float(namespace_of(array).linalg.vector_norm(array))
 
 
 def border_size(embedding: Embedding, is_augmented: bool) -> int:

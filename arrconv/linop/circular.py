@@ -60,10 +60,18 @@ class Circulant(Operator):
     def _map(self, x: Array) -> Array:
         xp = self.xp
         spectrum = xp.fft.fftn(x, axes=self._axes) if self.is_complex else xp.fft.rfftn(x, axes=self._axes)
-        product = self._multiplied(spectrum)
+        return self._restored(self._multiplied(spectrum))
+
+    def kernel(self) -> Array:
+        """What it convolves with, ((C_out, C_in,) *size): what an element at q adds at p is that at p − q."""
+        ndim = len(self.size)
+        channels = range(ndim, self.symbol.ndim)
+        return self._restored(self.xp.permute_dims(self.symbol, (*channels, *range(ndim))))
+
+    def _restored(self, spectrum: Array) -> Array:
         if self.is_complex:
-            return xp.fft.ifftn(product, axes=self._axes)
-        return xp.fft.irfftn(product, s=self.size, axes=self._axes)
+            return self.xp.fft.ifftn(spectrum, axes=self._axes)
+        return self.xp.fft.irfftn(spectrum, s=self.size, axes=self._axes)
 
     def _map_back(self, y: Array) -> Array:
         return self.H._map(y)

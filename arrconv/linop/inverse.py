@@ -266,10 +266,20 @@ def _pinv_of(operator: Operator, matrices: Array, rcond: float | None) -> Array:
         values = xp.linalg.svdvals(matrices)
         if bool(xp.min(values) > share * xp.max(values)):
             return xp.linalg.inv(matrices)  # all are kept; several times as fast as their vectors
+
+    def inverted(values: Array) -> Array:
+        is_kept = values > share * xp.max(values)
+        return xp.where(is_kept, 1 / xp.where(is_kept, values, xp.ones_like(values)), xp.zeros_like(values))
+
+    return _with_values(xp, matrices, inverted)
+
+
+def _with_values(xp: Any, matrices: Array, change: Callable[[Array], Array]) -> Array:
+    """The adjoints of matrices with other singular values."""
     left, values, right = xp.linalg.svd(matrices, full_matrices=False)
-    is_kept = values > share * xp.max(values)
-    factors = xp.where(is_kept, 1 / xp.where(is_kept, values, xp.ones_like(values)), xp.zeros_like(values))
-    return xp.matmul(_adjoint(xp, right) * factors[..., None, :], _adjoint(xp, left))
+    # NumPy gives complex matrices real values, and the product needs one dtype
+    changed = xp.astype(change(values), matrices.dtype)[..., None, :]
+    return xp.matmul(_adjoint(xp, right) * changed, _adjoint(xp, left))
 
 
 def _damped(operator: Operator, matrices: Array, power: float) -> Array:
@@ -277,6 +287,11 @@ def _damped(operator: Operator, matrices: Array, power: float) -> Array:
     xp = operator.xp
     _check_finite(operator, matrices)
     rows, columns = matrices.shape[-2:]
+    if 0 in matrices.shape:
+        return xp.matrix_transpose(matrices)
+    largest = float(xp.max(xp.sum(xp.abs(matrices) ** 2, axis=(-2, -1))))  # of the squares of singular values, or more
+    if power < math.sqrt(float(xp.finfo(matrices.dtype).eps)) * largest:  # squared, small values would be lost
+        return _with_values(xp, matrices, lambda values: values / (values**2 + power))
     back = _adjoint(xp, matrices)
     gram = xp.matmul(matrices, back) if rows <= columns else xp.matmul(back, matrices)
     gram = gram + power * xp.eye(min(rows, columns), dtype=matrices.dtype, device=operator.device)

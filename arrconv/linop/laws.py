@@ -132,6 +132,11 @@ def random_like(like: Array, shape: Sequence[int], *key: int) -> Array:
     return xp.astype(first, like.dtype) + 1j * xp.astype(second, like.dtype)
 
 
+def two_norm(array: Array) -> float:
+    """The square root of the sum of squared magnitudes."""
+    return float(namespace_of(array).linalg.vector_norm(array))
+
+
 def _inner(a: Array, b: Array) -> Any:
     """Σ conj(a)·b, in double precision."""
     xp = namespace_of(a)

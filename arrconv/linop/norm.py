@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from arrconv._namespace import namespace_of
 from arrconv.errors import SpecError
 from arrconv.functional.reals import as_number
 from arrconv.linop.border import embedding, has_zeros_around
 from arrconv.linop.convolution import Conv
 from arrconv.linop.frequencies import frequency_form
-from arrconv.linop.laws import random_like
+from arrconv.linop.laws import random_like, two_norm
 from arrconv.linop.operator import Adjoint, Conjugate, Operator
 from arrconv.linop.spectrum import singular_values
 from arrconv.spec import as_int
-
-if TYPE_CHECKING:
-    from arrconv._namespace import Array
-
 
 _LOOKS = 8  # steps from one singular value of the bidiagonal matrix to the next
 
@@ -99,9 +93,9 @@ def _above(operator: Operator) -> float:
 def _below(operator: Operator, high: float, rtol: float, iterations: int, seed: int) -> NormBounds:
     """The largest singular value of the bidiagonal matrix of so many steps, which cannot exceed the operator's."""
     v = random_like(operator.example, (1, *operator.shape_in), seed, 12)
-    v = v / _size(v)
+    v = v / two_norm(v)
     u = operator._map(v)
-    alpha = _size(u)
+    alpha = two_norm(u)
     diagonal, beside, found = [alpha], [0.0], alpha
     for step in range(1, iterations + 1):
         if not math.isfinite(alpha):
@@ -110,13 +104,13 @@ def _below(operator: Operator, high: float, rtol: float, iterations: int, seed: 
             break
         u = u / alpha if alpha else u
         v = operator._map_back(u) - alpha * v
-        beta = _size(v)
+        beta = two_norm(v)
         if not alpha or not beta:  # the space is exhausted
             found = _largest(operator, diagonal, beside)
             break
         v = v / beta
         u = operator._map(v) - beta * u
-        alpha = _size(u)
+        alpha = two_norm(u)
         diagonal.append(alpha)
         beside.append(beta)
         if step % _LOOKS == 0 or step == iterations:
@@ -135,7 +129,3 @@ def _largest(operator: Operator, diagonal: list[float], above: list[float]) -> f
         if i:
             rows[i - 1][i] = above[i]
     return float(xp.max(xp.linalg.svdvals(xp.asarray(rows, dtype=xp.float64, device=operator.device))))
-
-
-def _size(array: Array) -> float:
-    return float(namespace_of(array).linalg.vector_norm(array))

@@ -209,6 +209,28 @@ def test_zero_padding_is_inverted_by_its_border(name: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["square", "wide", "tall", "rank-deficient", "stride and dilation"])
+def test_little_damping_loses_no_small_singular_values(name: str, dtype: str) -> None:
+    """The squares of singular values, beside which damp² is nothing, would."""
+    operator, damp = ALL[name](dtype), 1e-9
+    left, values, right = np.linalg.svd(operator.to_matrix(), full_matrices=False)
+    expected = (right.conj().T * (values / (values**2 + damp**2))) @ left.conj().T
+    found = tikhonov(operator, damp).to_matrix()
+    clear = [v for v in values if v > 1e-10]
+    if len(clear) == len(values):
+        assert (
+            np.abs(found - expected).max() <= 100 * np.finfo(dtype).eps * clear[0] / clear[-1] * np.abs(expected).max()
+        )
+    a = operator.to_matrix()  # of any rank A B A is nearly A
+    assert np.abs(a @ found @ a - a).max() <= 1e-5 * np.abs(a).max()
+
+
+def test_a_circulant_has_its_kernel() -> None:
+    kernel = normal(2, 3, 4, 5, dtype="float64")
+    assert np.abs(CircularConv(kernel, (4, 5)).kernel() - kernel).max() <= 1e-14
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_of_any_rank_the_damped_inverse_goes_by_the_border(dtype: str) -> None:
     """Where the pseudo-inverse, by a probe, finds that it cannot."""
     w = np.concatenate([normal(1, 3, 3, 3, dtype=dtype)] * 2)  # the second channel is the first
