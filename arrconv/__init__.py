@@ -8,7 +8,15 @@ from importlib.metadata import version as _version
 
 from arrconv.axis import Axis
 from arrconv.bounds import Arithmetic
-from arrconv.errors import ArrconvError, DeviceError, DTypeError, ShapeError, SpecError, UnsupportedError
+from arrconv.errors import (
+    ArrconvError,
+    DeviceError,
+    DTypeError,
+    OutOfMemoryError,
+    ShapeError,
+    SpecError,
+    UnsupportedError,
+)
 from arrconv.functional.activation import (
     leaky_relu,
     leaky_relu_backward,
@@ -65,6 +73,7 @@ __all__ = [
     "DeviceError",
     "Geometry",
     "GradientCheck",
+    "OutOfMemoryError",
     "ShapeError",
     "SpecError",
     "UnsupportedError",

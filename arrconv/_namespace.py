@@ -51,6 +51,11 @@ class Backend:
         """Whether the arrays hold complex numbers."""
         return self.dtype in COMPLEXES
 
+    @property
+    def accumulator_name(self) -> str:
+        """The standard's name of the accumulator."""
+        return _ACCUMULATORS[self.dtype]
+
     def accumulating(self, array: Array) -> Array:
         """The array in the dtype in which products are added; itself where it has that dtype."""
         return self.xp.astype(array, self.accumulator, copy=False)

@@ -181,6 +181,12 @@ class Axis:
             for number in range(run.length):
                 yield None if run.start is None else run.start + run.step * number
 
+    def reads(self, mode: str) -> list[list[int | None]]:
+        """For each output the input that each tap reads, None where it reads a zero."""
+        held = list(self.sources(mode))
+        taps = range(0, self.extent, self.dilation)
+        return [[held[self.stride * output + tap] for tap in taps] for output in range(self.output_size)]
+
     def fold(self, mode: str) -> int:
         """The largest number of padded positions that read one and the same input."""
         if mode == "zeros":

@@ -6,6 +6,9 @@
 B is the same sum over the absolute values, K' the number of products, one more with a bias, u the unit roundoff and
 η the smallest subnormal number of a format; where subnormal results are flushed, its smallest normal number.
 
+A convolution by the Fourier transform has another error, in which norms of whole arrays take the place of B:
+`error_by_fft`.
+
 Sources: C.-P. Jeannerod, S. M. Rump, "Improved error bounds for inner products in floating-point arithmetic", SIAM J.
 Matrix Anal. Appl. 34, 2013 (K·u holds without a term of second order); N. J. Higham, "Accuracy and Stability of
 Numerical Algorithms", 2nd ed., 2002, sections 3.1 and 4.2.
@@ -133,3 +136,62 @@ def error_in_sum(magnitude: Array, result: Array, terms: int, arithmetic: Arithm
         tiny = output.smallest_normal if flushes else output.smallest_subnormal / 2
         error = error + output.roundoff * (result + 2 * error) + tiny
     return error * (1 + 8 * _SLACK)
+
+
+_PER_DOUBLING = 14
+"""Units of rounding that a transform's 2-norm loses for each doubling of its length, whatever radices of 2, 3 and 5.
+
+A stage of radix p is a matrix with p entries of modulus 1 in each row: it multiplies 2-norms by √p, those of absolute
+values by p. With twiddle factors right to 2u, products to √8·u and p − 1 additions, it errs by √p·((2 + √8)·m + p − 1)
+units, where m is 1 for p = 2, and 2 for the others, which multiply by roots of unity, too. Divided by log₂ p that is
+8.3, 12.7 and 13.2.
+"""
+
+
+def error_by_fft(norms: FourierNorms, length: int, arithmetic: Arithmetic, dtype: str) -> Array:
+    """A bound of the error of a correlation by the Fourier transform, in float64.
+
+    With ε the relative error of a transform in the 2-norm, that of a sum over C channels of products of transforms is
+
+        |ŷ − y| ≤ Σ_c (2ε + 4C·u)·‖x_c‖₂·‖w_c‖₂ + ε·min(Σ_c ‖x_c‖₂·‖w_c‖₁, Σ_c ‖x_c‖₁·‖w_c‖₂)
+
+    up to terms of second order: the first part by the inequality of Cauchy and Schwarz over all frequencies, the second
+    from the inverse transform, whose argument has at most the norm in the parenthesis.
+
+    Args:
+        norms: of the arrays.
+        length: of the transforms, the product over all axes.
+        arithmetic: the claimed arithmetic.
+        dtype: the dtype of the arrays that were multiplied.
+
+    Source: N. J. Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed., 2002, theorem 24.2 (for radix 2).
+    """
+    accumulate, output = FORMATS[arithmetic.accumulate], FORMATS[arithmetic.output]
+    u, doublings = accumulate.roundoff, max(1, length.bit_length())
+    transforming = _PER_DOUBLING * doublings * u
+    rounding = arithmetic.input_roundoff(dtype)
+    relative = 2 * transforming + 4 * norms.channels * u + rounding * (2 + rounding)
+    error = norms.product * (relative + u) + transforming * norms.crossed  # u more for a bias that is added
+    tiny = accumulate.smallest_normal if arithmetic.flushes_subnormals else accumulate.smallest_subnormal
+    error = error * (1 + 4 * relative) + tiny * 8 * length * doublings * norms.largest
+    if arithmetic.rounds_output:
+        least = output.smallest_normal if arithmetic.flushes_subnormals else output.smallest_subnormal / 2
+        error = error + output.roundoff * (norms.product + 2 * error) + least
+    return error * (1 + (norms.channels + length.bit_length() + 16) * _SLACK)
+
+
+@dataclass(frozen=True, slots=True)
+class FourierNorms:
+    """What the error of a correlation by the Fourier transform depends on, for each kernel and image, or for all.
+
+    Attributes:
+        product: Σ_c ‖x_c‖₂·‖w_c‖₂, and |b|; also a bound of |y|.
+        crossed: min(Σ_c ‖x_c‖₂·‖w_c‖₁, Σ_c ‖x_c‖₁·‖w_c‖₂).
+        largest: (1 + ‖x_c‖₂)·(1 + ‖w_c‖₂), or more.
+        channels: C.
+    """
+
+    product: Array
+    crossed: Array
+    largest: Array
+    channels: int

@@ -24,5 +24,9 @@ class DeviceError(ArrconvError, ValueError):
     """The arrays of one call lie on different devices."""
 
 
+class OutOfMemoryError(ArrconvError, MemoryError):
+    """Memory does not suffice for a call, even with as little workspace as it can do with."""
+
+
 class UnsupportedError(ArrconvError, ValueError):
     """The request is meaningful, but this algorithm, array library or dtype cannot serve it."""

@@ -101,6 +101,10 @@ class Geometry:
         """The shape of y."""
         return (*self._lead, self.out_channels, *self.output_size)
 
+    def shape_of(self, direction: Direction) -> tuple[int, ...]:
+        """The shape of what a contraction gives: that of y, x or w."""
+        return {"y": self.output_shape, "x": self.input_shape, "w": self.weight_shape}[direction]
+
     @property
     def options(self) -> ConvOptions:
         """The keyword options of `conv` and its gradients for these sizes: `conv(x, w, **geometry.options)`."""

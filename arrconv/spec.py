@@ -45,8 +45,7 @@ def check_options(function: str, given: Any, allowed: type) -> None:
     if unknown := given.keys() - allowed.__annotations__.keys():
         options = ", ".join(allowed.__annotations__)
         raise TypeError(
-            f"{function}() got an unexpected keyword argument {min(unknown)!r}; the options of convolution it takes "
-            f"are {options}"
+            f"{function}() got an unexpected keyword argument {min(unknown)!r}; the options it takes are {options}"
         )
 
 

@@ -1,9 +1,10 @@
-"""Runs measurements in clean processes, prints tables: `python -m benchmarks [engine] [exact] [training]`."""
+"""Runs measurements in clean processes, prints tables: `python -m benchmarks [engine] [exact] …`."""
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,12 +14,13 @@ import typer
 from rich.console import Console, RenderableType
 from rich.table import Table
 
+from benchmarks.operators.report import of_operators
 from benchmarks.peers.session import PINS, removed
 
 
-def measure(name: str) -> dict[str, Any]:
+def measure(name: str, options: str = "") -> dict[str, Any]:
     environment = {name: value for name, value in os.environ.items() if name not in PINS}
-    command = [sys.executable, "-m", f"benchmarks.{name}"]
+    command = [sys.executable, "-m", f"benchmarks.{name}", *shlex.split(options)]
     result = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     record: dict[str, Any] = json.loads(result.stdout)
     return record | {"variables_removed": removed()}
@@ -69,20 +71,23 @@ def of_training(record: dict[str, Any]) -> list[RenderableType]:
     return [table]
 
 
-TABLES = {"engine": of_engine, "exact": of_exact, "training": of_training}
+TABLES = {"engine": of_engine, "exact": of_exact, "training": of_training, "operators": of_operators}
 
 
 def main(
     names: Annotated[list[str] | None, typer.Argument(help=f"Of {', '.join(TABLES)}; none: all of them.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Keep the records here.")] = None,
+    options: Annotated[str, typer.Option(metavar="'--part norm'", help="What operators takes, when it is alone.")] = "",
 ) -> None:
     """Measure arrconv."""
     if unknown := set(names or ()) - TABLES.keys():
         raise typer.BadParameter(f"{sorted(unknown)} are unknown; there are {', '.join(TABLES)}")
+    if options and names != ["operators"]:
+        raise typer.BadParameter("--options are those of operators, and of nothing else")
     console = Console()
     records = {}
     for name in names or TABLES:
-        record = records[name] = measure(name)
+        record = records[name] = measure(name, options)
         tested = f"{record['processor']}, {record['threads']} threads; {record['versions']}; {record['blas']}"
         pins = f"variables removed: {record['variables_removed'] or 'none'}"
         for part in (*TABLES[name](record), f"{tested}; {pins}"):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import ml_dtypes
 import numpy as np
 import oracle
 
@@ -55,7 +54,11 @@ def format_of(dtype: Any) -> Format:
 
 
 def dtype_of(name: str) -> np.dtype[Any]:
-    return np.dtype(getattr(ml_dtypes, name, name))
+    if name == "bfloat16":
+        import ml_dtypes  # which a machine with a GPU may lack
+
+        return np.dtype(ml_dtypes.bfloat16)
+    return np.dtype(name)
 
 
 # Bits

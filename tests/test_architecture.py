@@ -36,9 +36,9 @@ LAYERS = (
     ("expansion", "rows"),
     ("slices", "settling"),
     ("kernels.base", "kernels.limits", "kernels.blas"),
-    ("kernels.threads",),
+    ("kernels.threads", "kernels.memory"),
     ("kernels.blocks", "kernels.walks"),
-    ("kernels.strips", "kernels.tile_plan"),
+    ("kernels.strips", "kernels.tile_plan", "kernels.fourier", "kernels.stacks"),
     ("kernels.taps", "kernels.gather", "kernels.integers"),
     ("kernels.finite", "kernels.correlations", "kernels.microkernel"),
     ("kernels.correlate", "kernels.scatter", "kernels.dots", "kernels.tile_loops"),
@@ -46,14 +46,15 @@ LAYERS = (
     ("kernels.tiles", "kernels.fft", "kernels.cuda"),
     ("kernels",),
     ("functional.*",),
-    ("nn.*", "linop.*", "viz"),
+    ("nn.*", "linop.*", "viz.*"),
     ("train.*",),
+    ("deblur.*",),
     ("arrconv",),
     ("cli",),
 )
 IMPORTERS = {
     "array_api_compat": "_namespace",
-    "numpy": "_namespace kernels.* viz train.*",
+    "numpy": "_namespace kernels.* viz.* train.* deblur.*",
 }
 # Nothing but the standard, and no assignment to a part of an array.
 PLAIN = ("trilinear", "slicing", "padding", "powers", "expansion", "rows", "slices", "settling")

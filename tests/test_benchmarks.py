@@ -57,15 +57,15 @@ def test_the_program_that_one_writes_is_a_convolution(direction: str, dtype: str
     ):
         task = Task(Row("a small one", "none", case, is_transposed), direction, dtype)
         measured = Measured()
-        measuring._compare(task, im2col.prepare(task)(), measured)
+        measuring.compare(task, im2col.prepare(task)(), measured)
         assert measured.apart is not None
         assert measured.apart <= 1, case
         wrong = im2col.prepare(task)()
         wrong.reshape(-1)[0] += 1e-9
-        measuring._compare(task, wrong, measured)
+        measuring.compare(task, wrong, measured)
         assert measured.apart > 1, case
         with pytest.raises(ValueError, match=r"a small one, .*, not"):
-            measuring._compare(task, wrong[..., :-1], measured)
+            measuring.compare(task, wrong[..., :-1], measured)
 
 
 def test_a_run_compares_and_reports(tmp_path: Path) -> None:

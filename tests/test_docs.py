@@ -19,7 +19,8 @@ def blocks(page: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "block", [*blocks("theory.md"), *blocks("numerics.md"), *blocks("training.md"), *blocks("operators.md")]
+    "block",
+    [*blocks("theory.md"), *blocks("numerics.md"), *blocks("training.md"), *blocks("operators.md"), *blocks("gpu.md")],
 )
 def test_derivations_run(block: str) -> None:
     exec(compile(block, "documentation", "exec"), {})

@@ -32,3 +32,13 @@ def test_the_denoiser_learns() -> None:
 def test_the_unet_keeps_the_size() -> None:
     assert lines("unet.py") <= 15
     assert printed("unet.py") == "117075 (1, 3, 64, 48)\n"
+
+
+def test_the_blur_is_undone() -> None:
+    assert lines("deblur.py") <= 25
+    source = (EXAMPLES / "deblur.py").read_text(encoding="utf-8")
+    short = source.replace("(155, 172)", "(70, 86)").replace("motion(15, 30)", "motion(7, 30)")
+    assert short.count("(70, 86)") == short.count("motion(7, 30)") == 1
+    found = dict(re.findall(r"(\w+): ([\d.]+) dB", printed("", short)))
+    assert list(found) == ["before", "wiener", "tikhonov", "cg"]
+    assert all(float(found[method]) > float(found["before"]) + 1 for method in ("wiener", "tikhonov", "cg"))

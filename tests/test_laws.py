@@ -14,6 +14,7 @@ from geometries import random_geometries
 
 import arrconv
 from arrconv import Geometry
+from arrconv.kernels import KERNELS
 
 SHARES = 12
 EACH = 100  # geometries of a share: 1,200 in all
@@ -96,7 +97,7 @@ class Library:
 
     def __init__(self, name: str) -> None:
         library, _, rest = name.partition("-")
-        self.algorithm = rest if rest in ("gemm", "taps") else "auto"
+        self.algorithm = rest if rest in KERNELS else "auto"
         self.get: Any = np.asarray
         if library == "numpy":
             self.put: Any = np.asarray
@@ -163,7 +164,7 @@ def check_transposed(library: Library, e: Example, t: TransposedExample) -> None
 GPU = [
     pytest.param(share, f"cupy-{kernel}", marks=pytest.mark.gpu)
     for share in range(SHARES)
-    for kernel in ("auto", "taps")
+    for kernel in ("auto", "cuda", "taps")
 ]
 LIBRARIES = ["numpy-auto", "numpy-gemm", "numpy-taps", "strict-CPU_DEVICE", "strict-device1", "torch-taps", "jax-taps"]
 RUNS = [(share, name) for share in range(SHARES) for name in LIBRARIES if name != "jax-taps" or share == 0]

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 from arrconv.bounds import Arithmetic
 from arrconv.errors import SpecError
 from arrconv.functional.calls import ConvGrads, call_of
-from arrconv.functional.contraction import bound, parts
+from arrconv.functional.contraction import Contraction, bound, parts
+from arrconv.functional.fourier_error import bound_by_fft
 
 if TYPE_CHECKING:
     from arrconv._namespace import Array
+    from arrconv.functional.contraction import Computation
     from arrconv.kernels import Choice
 
 
@@ -26,7 +28,8 @@ def error_bound(
         arrays: the arrays that function is given.
         arithmetic: the arithmetic to bound, or the name of a dtype for arrconv's own arithmetic with it; None is that
             of the arrays.
-        options: the options that function is given; `algorithm` makes no difference.
+        options: the options that function is given. `algorithm="fft"` has a bound of its own, in which norms of whole
+            arrays take the place of sums of magnitudes; others make no difference.
 
     Returns:
         float64, like the member's result; all zeros for integers. For complex arrays it bounds the modulus.
@@ -44,12 +47,18 @@ def error_bound(
     >>> bool((error_bound("conv", x, w) < 2 * 2.0**-23 * 1.01).all())
     True
     """
-    options.pop("algorithm", None)
+    by_fft = options.pop("algorithm", "auto") == "fft"
     claimed = Arithmetic.of(arithmetic) if isinstance(arithmetic, str) else arithmetic
     if claimed is not None and not isinstance(claimed, Arithmetic):
         raise SpecError(f"arithmetic={arithmetic!r} is neither an Arithmetic nor the name of a dtype")
     call = call_of(member, arrays, options)
-    return call.map(lambda part: bound(part, claimed)) if isinstance(call, ConvGrads) else bound(call, claimed)
+
+    def bounded(part: Computation) -> Array:
+        if by_fft and isinstance(part, Contraction) and not part.backend.is_integer:
+            return bound_by_fft(part, claimed or Arithmetic.of(part.backend.dtype))
+        return bound(part, claimed)
+
+    return call.map(bounded) if isinstance(call, ConvGrads) else bounded(call)
 
 
 def exact_parts(member: str, /, *arrays: Array, **options: Any) -> tuple[Array, Array] | ConvGrads:
@@ -105,6 +114,8 @@ def explain(member: str, /, *arrays: Array, **options: Any) -> Choice | ConvGrad
     table
       not tiles: 126 products are fewer than 8388608, and not worth the time to compile
       not gemm: table serves this problem and comes first
+      not cuda: it works on CuPy arrays, not on those of numpy
+      not fft: its error bound is worse than that of direct summation; it runs only when asked for
       not taps: table serves this problem and comes first
       not exact: it is slower, and runs only when asked for
     """

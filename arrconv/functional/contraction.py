@@ -11,7 +11,7 @@ from arrconv.errors import ShapeError
 from arrconv.functional import exact
 from arrconv.functional.orders import RealSum
 from arrconv.geometry import Geometry
-from arrconv.kernels import KERNELS, Choice, check_algorithm, choose, select
+from arrconv.kernels import KERNELS, Choice, check_algorithm, choose, memory, select
 from arrconv.kernels.base import Problem
 from arrconv.padding import pad, pad_adjoint
 from arrconv.spec import ConvSpec
@@ -78,7 +78,7 @@ class Contraction:
         if padded_before and self.direction != "x":
             # Integers are widened first, since some libraries cannot flip the narrow unsigned ones.
             first = pad(xp, self.backend.accumulating(first) if self.backend.is_integer else first, geometry)
-        result = kernel.contract(problem, first, second)
+        result = memory.contract(kernel, problem, first, second)
         if padded_before and self.direction == "x":
             result = pad_adjoint(xp, result, geometry)
         if self.bias is not None:
@@ -117,8 +117,7 @@ class Contraction:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of the result."""
-        geometry = self.geometry
-        return {"y": geometry.output_shape, "x": geometry.input_shape, "w": geometry.weight_shape}[self.direction]
+        return self.geometry.shape_of(self.direction)
 
     @property
     def terms(self) -> int:

@@ -29,18 +29,21 @@ def correlate(lib: Any, source: Array, matrix: Array, windows: tuple[Windows, ..
 
     Where there are several outs, the matrix has the rows of all of them, one after the other.
     """
-    rows, channels = matrix.shape[1:3]
-    if outs[0].size == 0 or channels == 0:
-        for out in outs:
-            out[...] = 0
-    elif lib is np and rows <= _FEW_ROWS and share_rows(windows):
+    if lib is np and matrix.shape[1] <= _FEW_ROWS and share_rows(windows):
         _by_strips(source, matrix, windows, *outs)
     else:
-        _by_blocks(lib, source, matrix, windows, *outs)
+        by_blocks(lib, source, matrix, windows, *outs)
 
 
-def _by_blocks(lib: Any, source: Array, matrix: Array, windows: tuple[Windows, ...], *outs: Array) -> None:
-    """All windows of a block gathered into one matrix, for one product."""
+def by_blocks(
+    lib: Any,
+    source: Array,
+    matrix: Array,
+    windows: tuple[Windows, ...],
+    *outs: Array,
+    gatherer: type[Gather] = Gather,
+) -> None:
+    """The same, all windows of a block gathered into one matrix for one product."""
     out, ndim = outs[0], len(windows)
     dtype = out.dtype
     matrix = lib.ascontiguousarray(matrix.reshape(*matrix.shape[:2], -1), dtype)  # (G, O, C·K)
@@ -51,7 +54,7 @@ def _by_blocks(lib: Any, source: Array, matrix: Array, windows: tuple[Windows, .
     layout = side_by_side(ndim) if blocks.is_joined else image_by_image(ndim)
 
     def make_worker() -> Callable[[tuple[slice, slice, Box]], None]:
-        gather, positions, buffer = Gather(lib, source, dtype), Positions(lib, source, dtype), Buffer(lib, dtype)
+        gather, positions, buffer = gatherer(lib, source, dtype), Positions(lib, source, dtype), Buffer(lib, dtype)
 
         def worker(task: tuple[slice, slice, Box]) -> None:
             ns, gs, box = task

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 Correlate = Callable[..., None]
 """Called with (lib, source, matrix, windows, *outs): to let outs (N, G, O, *positions) be matrix (G, O, C, *taps) times
 the windows of source (N, G, C, *sizes). Where there are several outs, the matrix has the rows of all of them, one after
-the other."""
+the other. Nothing has the size 0 but, perhaps, the source's axes."""
 
 
 def contract_y(correlate: Correlate, problem: Problem, x: Array, w: Array) -> Array:
     """The convolution: windows of x."""
     geometry, lib = problem.geometry, problem.library
+    if geometry.is_empty:
+        return lib.zeros(geometry.output_shape, problem.dtype)
     y = lib.empty(_grouped_shape(geometry, geometry.out_channels, geometry.output_size), problem.dtype)
     correlate(lib, grouped(x, geometry), grouped_weight(w, geometry), windows_of(geometry), y)
     return y.reshape(geometry.output_shape)
@@ -34,6 +36,8 @@ def contract_x(correlate: Correlate, problem: Problem, w: Array, y: Array) -> Ar
     """
     geometry, lib = problem.geometry, problem.library
     x = empty_input(problem)
+    if geometry.is_empty:
+        return x.reshape(geometry.input_shape)
     y, w = grouped(y, geometry), grouped_weight(w, geometry).swapaxes(1, 2)  # (G, C/G, O/G, *kernel)
     phases = phases_of(geometry)
     if len(phases) > 1:

@@ -113,16 +113,19 @@ class Gather:
         images = self._source[ns, gs, cs]
         shape = (*images.shape[:3], *box.shape)
         memory = self._columns(*(shape[axis] for axis in layout.order))
-        columns = memory.transpose(layout.places)  # (n, g, C, *K, *l)
-        if box.is_dense:
-            self._lib.copyto(columns, self._view(images, box))
-        else:  # taps far apart: what lies between them is not worth copying
-            self._copy_taps(columns, images, box)
+        self._copy(memory.transpose(layout.places), images, box)
         return memory.reshape([math.prod(shape[axis] for axis in axes) for axes in layout.axes])
 
     def padded(self, ns: slice, gs: slice, cs: slice, box: Box) -> Array:
         """The part (n, g, C, *spans) of some images, groups and channels that a box reads, zeros around them."""
         return self._padded(self._source[ns, gs, cs], box)
+
+    def _copy(self, columns: Array, images: Array, box: Box) -> None:
+        """Fill the columns (n, g, C, *K, *l) with the windows of a box."""
+        if box.is_dense:
+            self._lib.copyto(columns, self._view(images, box))
+        else:  # taps far apart: what lies between them is not worth copying
+            self._copy_taps(columns, images, box)
 
     def _view(self, images: Array, box: Box) -> Array:
         """An overlapping view (n, g, C, *K, *l) of the images where the box lies inside them, else of a padded copy."""

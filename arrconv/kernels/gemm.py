@@ -40,12 +40,18 @@ _FEW_CHANNELS = 16  # below which matrices are too narrow for the BLAS
 
 def refuses(problem: Problem) -> str | None:
     """Why gemm cannot serve a problem, or None."""
-    backend, geometry = problem.backend, problem.geometry
+    backend = problem.backend
     if backend.library not in ("numpy", "cupy"):
         return f"it works on NumPy and CuPy arrays, not on those of {backend.library}"
     if backend.library == "cupy" and problem.direction == "x":
         return "on CuPy it would have to wait for the device to learn whether w is finite"
-    needed, room = _gathered(geometry, problem.direction) * problem.dtype.itemsize, block_workspace()
+    return lacks_room(problem)
+
+
+def lacks_room(problem: Problem) -> str | None:
+    """Why the workspace is too small to gather anything, or None."""
+    needed = _gathered(problem.geometry, problem.direction) * problem.dtype.itemsize
+    room = block_workspace()
     if needed > room:
         return f"gathering the products of one output takes {needed} bytes, more than the {room} of the workspace"
     return None
@@ -86,6 +92,18 @@ def _contract_x(problem: Problem, w: Array, y: Array) -> Array:
 
 
 def _contract_w(problem: Problem, x: Array, y: Array) -> Array:
+    geometry, windows = problem.geometry, windows_of(problem.geometry)
+    rows, channels = geometry.out_channels // geometry.groups, geometry.in_channels // geometry.groups
+    is_real = problem.library is np and not problem.backend.is_complex
+    if is_real and not geometry.is_empty and are_few(rows, channels, windows):
+        found = dots(grouped(x, geometry), grouped(y, geometry), windows, problem.dtype)
+        if np.isfinite(found).all():
+            return found.reshape(geometry.weight_shape)
+    return contract_w(Gather, problem, x, y)
+
+
+def contract_w(gatherer: type[Gather], problem: Problem, x: Array, y: Array) -> Array:
+    """The weight gradient: y times windows of x, gathered block by block."""
     geometry, lib, dtype = problem.geometry, problem.library, problem.dtype
     if geometry.is_empty:
         return lib.zeros(geometry.weight_shape, dtype)
@@ -93,10 +111,6 @@ def _contract_w(problem: Problem, x: Array, y: Array) -> Array:
     images, groups, rows = y.shape[:3]
     channels, kernel = x.shape[2], math.prod(geometry.kernel_size)
     windows = windows_of(geometry)
-    if lib is np and not problem.backend.is_complex and are_few(rows, channels, windows):
-        found = dots(x, y, windows, dtype)
-        if np.isfinite(found).all():
-            return found.reshape(geometry.weight_shape)
     most = min(_MOST_ROWS, block_workspace() // (rows * dtype.itemsize))
     ranges = -(-channels // max(1, most // kernel))
     channel_ranges = cut(channels, ranges if ranges <= _FAIR else -(-ranges // _FAIR) * _FAIR)
@@ -112,7 +126,7 @@ def _contract_w(problem: Problem, x: Array, y: Array) -> Array:
     layout = side_by_side(geometry.ndim)
 
     def make_worker() -> Callable[[tuple[int, slice, slice]], None]:
-        gather, positions, inputs = Gather(lib, x, dtype), Positions(lib, y, dtype), Positions(lib, x, dtype)
+        gather, positions, inputs = gatherer(lib, x, dtype), Positions(lib, y, dtype), Positions(lib, x, dtype)
         buffer = Buffer(lib, dtype)
 
         def worker(task: tuple[int, slice, slice]) -> None:

@@ -121,10 +121,6 @@ def by_tiles(lib: Any, source: Array, matrix: Array, windows: tuple[Windows, ...
 
     out, dtype = outs[0], outs[0].dtype
     groups, rows, channels = matrix.shape[:3]
-    if out.size == 0 or channels == 0:
-        for each in outs:
-            each[...] = 0
-        return
     terms = math.prod(matrix.shape[2:])
     height, vectors = tile_size(str(dtype), rows, terms, windows[-1].count)
     width = vectors * vector_length(str(dtype))

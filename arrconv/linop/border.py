@@ -6,22 +6,24 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from arrconv._namespace import device_of
+from arrconv._namespace import device_of, namespace_of
+from arrconv.linop.circular import differences, unravelled
 from arrconv.linop.factor import Factored
-from arrconv.linop.frequencies import phase_circulant
+from arrconv.linop.frequencies import phase_circulant, symbol_bytes
 from arrconv.linop.laws import adjoint_gap, random_like, two_norm
+from arrconv.linop.matrices import itemsize, over_budget
 from arrconv.linop.operator import Operator
 from arrconv.linop.simple import Pad, Phases, Reshape
+from arrconv.linop.stacked import inverses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from arrconv._namespace import Array
     from arrconv.linop.circular import Circulant
     from arrconv.linop.convolution import Conv
 
 _TRIES = 3  # tori, each larger by one, of which one should have no singular frequency
-_AT_ONCE = 2**22  # elements of the border's matrix that are looked up together
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +33,17 @@ class Embedding:
     Attributes:
         circulant: a convolution on a torus so large that what is read across its edge is zero.
         before, after: x and y laid into arrays of the torus, the phases of x as channels; isometries.
-        least, largest: singular values of the symbol, at any frequency.
     """
 
     circulant: Circulant
     before: Operator
     after: Operator
-    least: float
-    largest: float
 
 
 def embedding(conv: Conv, extra: int = 0) -> Embedding:
     """The embedding of a convolution with zeros around its input, in the least torus, or one larger by `extra`."""
     geometry, like = conv.geometry, conv.example
-    size, strides = [a.torus_size + extra for a in geometry.axes], [a.stride for a in geometry.axes]
+    size, strides = torus_size(conv, extra), [a.stride for a in geometry.axes]
     circulant = phase_circulant(conv.w, geometry, size)
     given, made = (geometry.in_channels, *geometry.input_size), (geometry.out_channels, *geometry.output_size)
     ends = [(0, s * m - n) for s, m, n in zip(strides, size, geometry.input_size, strict=True)]
@@ -52,8 +51,12 @@ def embedding(conv: Conv, extra: int = 0) -> Embedding:
     before = Phases(padded.shape_out, strides, like) @ (padded @ Reshape(conv.shape_in, given, like))
     missing = [(0, m - n) for m, n in zip(size, geometry.output_size, strict=True)]
     after = Pad(made, missing, like) @ Reshape(conv.shape_out, made, like)
-    values = conv.xp.linalg.svdvals(circulant.symbol)
-    return Embedding(circulant, before, after, float(conv.xp.min(values)), float(conv.xp.max(values)))
+    return Embedding(circulant, before, after)
+
+
+def torus_size(conv: Conv, extra: int) -> tuple[int, ...]:
+    """The least torus that a convolution is part of, or one larger by `extra`, in steps of its stride."""
+    return tuple(axis.torus_size + extra for axis in conv.geometry.axes)
 
 
 class Boxed:
@@ -63,40 +66,55 @@ class Boxed:
     G (f + w) must vanish outside of those of u, which are as many equations: G_SS w = −(G f)_S.
 
     Args:
-        circulant: with as many channels in as out, whose symbol is invertible at each frequency.
+        inverse: G, with as many channels in as out.
         given, made: booleans (C, *size), the boxes of u and of f, which have as many elements.
     """
 
-    def __init__(self, circulant: Circulant, given: Array, made: Array) -> None:
-        xp = circulant.xp
-        self._inverse = circulant.with_symbol(xp.linalg.inv(circulant.symbol))
+    def __init__(self, inverse: Circulant, given: Array, made: Array) -> None:
+        xp = inverse.xp
+        self._inverse = inverse
         self._of_u, self._of_f = _Border(xp, given), _Border(xp, made)
-        self._factored = Factored(_looked_up(self._inverse, self._of_u, self._of_f))
+        self._factored = Factored(_looked_up(inverse, self._of_u, self._of_f))
 
     def solve(self, f: Array) -> Array:
         """The u with B u = f, both (N, C, *size) and zero outside of their boxes."""
-        return _solved(f, self._inverse, self._of_u, self._of_f, self._factored.solve)
+        return _solved(f, self._inverse._map, self._of_u, self._of_f, self._factored.solve)
 
     def solve_adjoint(self, u: Array) -> Array:
         """The f with B.H f = u."""
-        return _solved(u, self._inverse.H, self._of_f, self._of_u, self._factored.solve_adjoint)
+        return _solved(u, self._inverse._map_back, self._of_f, self._of_u, self._factored.solve_adjoint)
+
+
+@dataclass(frozen=True, slots=True)
+class _Alike:
+    """Channels with the same box, and the places outside of it, in the order of `reshape`."""
+
+    channels: Array
+    places: Array
 
 
 class _Border:
-    """The places outside of boxes, in arrays (N, C, *size), and those of one channel if all have the same."""
+    """The numbers outside of boxes, in arrays (N, C, *size): of channels that are alike place by place, all channels
+    at each.
+    """
 
     def __init__(self, xp: Any, is_inside: Array) -> None:
-        self._xp, flat = xp, xp.reshape(is_inside, (-1,))
-        self.places = xp.nonzero(~flat)[0]
+        self._xp = xp
+        channels, size = is_inside.shape[0], math.prod(is_inside.shape[1:])
+        flat = xp.reshape(is_inside, (channels, size))
+        self.groups = list(_alike(xp, flat))
+        lists = [xp.reshape(g.places[:, None] + size * g.channels[None, :], (-1,)) for g in self.groups]
+        self._numbers = xp.concat(lists) if lists else xp.zeros((0,), dtype=xp.int64, device=device_of(is_inside))
+        # Where each place of an array is in that order, from 1 on; 0 inside.
+        flat = xp.reshape(flat, (-1,))
+        order = xp.concat([xp.zeros((1,), dtype=xp.int64, device=device_of(is_inside)), xp.argsort(self._numbers) + 1])
         count = xp.cumulative_sum(xp.astype(~flat, xp.int64))
-        self._rank = xp.where(flat, xp.zeros_like(count), count)  # from 1 on; 0 inside
-        is_shared = bool(xp.all(is_inside == is_inside[:1, ...]))
-        self.shared = xp.nonzero(~xp.reshape(is_inside[0, ...], (-1,)))[0] if is_shared else None  # of each channel
+        self._rank = xp.take(order, xp.where(flat, xp.zeros_like(count), count))
 
     def taken(self, array: Array) -> Array:
         """The numbers there, (N, places)."""
         flat = self._xp.reshape(array, (array.shape[0], math.prod(array.shape[1:])))
-        return self._xp.take(flat, self.places, axis=1)
+        return self._xp.take(flat, self._numbers, axis=1)
 
     def laid(self, numbers: Array, shape: tuple[int, ...]) -> Array:
         """Zeros, with numbers (N, places) there."""
@@ -105,47 +123,46 @@ class _Border:
         return xp.reshape(xp.take(xp.concat([zero, numbers], axis=1), self._rank, axis=1), shape)
 
 
-def _solved(f: Array, inverse: Circulant, of_u: _Border, of_f: _Border, solve: Callable[[Array], Array]) -> Array:
-    xp = inverse.xp
-    w = xp.matrix_transpose(solve(xp.matrix_transpose(-of_u.taken(inverse._map(f)))))
-    return inverse._map(f + of_f.laid(w, f.shape))
+def _alike(xp: Any, is_inside: Array) -> Iterator[_Alike]:
+    """The channels of booleans (C, places) by their boxes; those without anything outside are left out."""
+    left = list(range(is_inside.shape[0]))
+    while left:
+        same = xp.all(is_inside == is_inside[left[0], ...][None, :], axis=1)
+        places = xp.nonzero(~is_inside[left[0], ...])[0]
+        channels = xp.nonzero(same)[0]
+        if places.shape[0]:
+            yield _Alike(channels, places)
+        left = [channel for channel in left if not bool(same[channel])]
+
+
+def _solved(
+    f: Array, inverse: Callable[[Array], Array], of_u: _Border, of_f: _Border, solve: Callable[[Array], Array]
+) -> Array:
+    xp = namespace_of(f)
+    w = xp.matrix_transpose(solve(xp.matrix_transpose(-of_u.taken(inverse(f)))))
+    return inverse(f + of_f.laid(w, f.shape))
 
 
 def _looked_up(inverse: Circulant, of_u: _Border, of_f: _Border) -> Array:
     """G_SS, out of the kernel of G: what a number at q adds at p depends on p − q."""
-    xp, channels = inverse.xp, inverse.shape_in[0]
-    kernel = inverse.kernel()
-    rows, columns = of_u.places.shape[0], of_f.places.shape[0]
-    found = [xp.zeros((0, columns), dtype=inverse.dtype, device=inverse.device)]
-    if of_u.shared is not None and of_f.shared is not None:  # one index for all pairs of channels: three times as fast
-        there, here = (_unravelled(places, inverse.size) for places in (of_u.shared, of_f.shared))
-        index = xp.reshape(_differences(there, here, inverse.size), (-1,))
-        for channel in range(channels):
-            flat = xp.reshape(kernel[channel, ...], (channels, math.prod(inverse.size)))
-            part = xp.reshape(xp.take(flat, index, axis=1), (channels, rows // channels, columns // channels))
-            found.append(xp.reshape(xp.permute_dims(part, (1, 0, 2)), (rows // channels, columns)))
-        return xp.concat(found)
-    (to, *there), (of, *here) = (_unravelled(border.places, inverse.shape_in) for border in (of_u, of_f))
-    flat, step = xp.reshape(kernel, (-1,)), max(1, _AT_ONCE // max(1, columns))
-    for start in range(0, rows, step):
-        own = slice(start, min(rows, start + step))
-        index = (to[own][:, None] * channels + of[None, :]) * math.prod(inverse.size)
-        index = index + _differences([p[own] for p in there], here, inverse.size)
-        found.append(xp.reshape(xp.take(flat, xp.reshape(index, (-1,))), (own.stop - own.start, columns)))
-    return xp.concat(found)
-
-
-def _differences(there: list[Array], here: list[Array], size: tuple[int, ...]) -> Array:
-    """The place of p − q on the torus, in the order of `reshape`, for all pairs (p, q)."""
-    index = there[0][:, None] * 0 + here[0][None, :] * 0
-    for p, q, n in zip(there, here, size, strict=True):
-        index = index * n + (p[:, None] - q[None, :]) % n
-    return index
-
-
-def _unravelled(flat: Array, shape: tuple[int, ...]) -> list[Array]:
-    """The index along each axis of places in the order of `reshape`."""
-    return [flat // math.prod(shape[axis + 1 :]) % n for axis, n in enumerate(shape)]
+    xp, size = inverse.xp, inverse.size
+    channels, count = inverse.shape_in[0], math.prod(size)
+    kernel = xp.permute_dims(xp.reshape(inverse.kernel(), (channels, channels, count)), (0, 2, 1))  # (C_u, places, C_f)
+    rows = []
+    for to in of_u.groups:
+        there = unravelled(to.places, size)
+        row = []
+        for of in of_f.groups:
+            # One index for all channels of f, whose numbers lie side by side.
+            own = xp.take(kernel, of.channels, axis=2)
+            apart = differences(there, unravelled(of.places, size), size)
+            index = to.channels[None, :, None] * count + apart[:, None, :]
+            found = xp.take(xp.reshape(own, (channels * count, own.shape[2])), xp.reshape(index, (-1,)), axis=0)
+            row.append(xp.reshape(found, (index.shape[0] * index.shape[1], index.shape[2] * own.shape[2])))
+        rows.append(row[0] if len(row) == 1 else xp.concat(row, axis=1))
+    if not rows:
+        return xp.zeros((0, 0), dtype=inverse.dtype, device=inverse.device)
+    return rows[0] if len(rows) == 1 else xp.concat(rows)
 
 
 class BorderInverse(Operator):
@@ -158,21 +175,21 @@ class BorderInverse(Operator):
     Args:
         conv: with zeros around its input.
         embedding: of it.
-        diagonal: (a, b), or None for the last way.
+        inverse: of the system on the torus.
     """
 
-    def __init__(self, conv: Conv, embedding: Embedding, diagonal: tuple[float, float] | None) -> None:
+    def __init__(self, conv: Conv, embedding: Embedding, inverse: Circulant) -> None:
         super().__init__(conv.shape_out, conv.shape_in, conv.example)
         circulant, before, after = embedding.circulant, embedding.before, embedding.after
-        if diagonal is not None:
+        is_augmented = inverse.shape_in != circulant.shape_out
+        if is_augmented:
             rows, columns = circulant.shape_out[0], circulant.shape_in[0]
-            circulant = _bordered(circulant, diagonal)
             after, before = _among(after, 0, columns), _among(before, rows, 0)
         self._before, self._after = before, after
         given, made = _reached(before), _reached(after)
-        if diagonal is not None:
+        if is_augmented:
             given = made = given | made
-        self._boxed = Boxed(circulant, given, made)
+        self._boxed = Boxed(inverse, given, made)
 
     def _map(self, y: Array) -> Array:
         return self._before._map_back(self._boxed.solve(self._after._map(y)))
@@ -193,28 +210,34 @@ def bordered(
 
     Args:
         conv: the convolution.
-        diagonal: what the system has on its diagonal, as for `BorderInverse`, for an embedding.
-        budget: the bytes that the border's matrix may take.
+        diagonal: what the system has on its diagonal, (a, b) as for `BorderInverse`, for an embedding; None for none.
+        budget: the bytes that the border's matrix, and that the system's symbol, may take.
     """
+    eps = float(conv.xp.finfo(conv.dtype).eps)
     for extra in range(_TRIES):
+        size = torus_size(conv, extra)
+        needed = symbol_bytes(conv, size)
+        if needed > budget:
+            return None, f"its symbol on a torus of {size} {over_budget(needed, budget)}"
         found = embedding(conv, extra)
         chosen = diagonal(conv, found)
-        is_damped = chosen is not None and 0.0 not in chosen
-        if is_damped or found.least > conv.xp.finfo(conv.dtype).eps * found.largest:
+        side = border_size(found, chosen is not None)
+        needed = side**2 * itemsize(conv)
+        text = f"{side:,} unknown numbers around a torus of {size}, a matrix of {needed / 2**20:,.0f} MiB"
+        if needed > budget:
+            return None, f"{text}, but the budget is {budget / 2**20:,.0f} MiB"
+        system = found.circulant if chosen is None else _bordered(found.circulant, chosen)
+        inverse = inverses(system.symbol, system.symbol.shape[-1] / eps)
+        if inverse is not None:
             break
     else:
         return None, f"on {_TRIES} tori it has frequencies at which it is singular"
-    side = border_size(found, chosen is not None)
-    size = side**2 * conv.xp.finfo(conv.dtype).bits // 8 * (2 if conv.is_complex else 1)
-    text = f"{side:,} unknown numbers around a torus of {found.circulant.size}, a matrix of {size / 2**20:,.0f} MiB"
-    if size > budget:
-        return None, f"{text}, but the budget is {budget / 2**20:,.0f} MiB"
-    inverse = BorderInverse(conv, found, chosen)
-    gap = _probed(conv, inverse, is_damped)
-    limit = math.sqrt(float(conv.xp.finfo(conv.dtype).eps))
-    if not gap <= limit:
-        return None, f"{text}; a probe came back with an error of {gap:.0e}: the rank is not full, or nearly so"
-    return inverse, f"{text}; a probe came back with an error of {gap:.0e}"
+    result = BorderInverse(conv, found, system.with_symbol(inverse))
+    gap = _probed(conv, result, is_damped=chosen is not None and 0.0 not in chosen)
+    text = f"{text}; a probe came back with an error of {gap:.0e}"
+    if not gap <= math.sqrt(eps):
+        return None, f"{text}: the rank is not full, or nearly so"
+    return result, text
 
 
 def _probed(conv: Conv, inverse: Operator, is_damped: bool) -> float:

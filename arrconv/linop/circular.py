@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Literal
 
 from arrconv._namespace import device_of, namespace_of
 from arrconv.errors import ShapeError, SpecError
+from arrconv.kernels.fourier import restore, transform
+from arrconv.kernels.stacks import each
 from arrconv.linop.convolution import has_channels
 from arrconv.linop.operator import Operator
 from arrconv.spec import as_int, sizes
@@ -35,7 +38,6 @@ class Circulant(Operator):
     def __init__(self, symbol: Array, size: Sequence[int], like: Array) -> None:
         self.size, self.symbol = sizes(size, "size", minimum=1), symbol
         ndim = len(self.size)
-        self._axes = tuple(range(-ndim, 0))
         self.has_channels = symbol.ndim == ndim + 2
         made, given = (tuple(symbol.shape[at : at + 1]) for at in (ndim, ndim + 1))
         super().__init__((*given, *self.size), (*made, *self.size), like)
@@ -58,33 +60,49 @@ class Circulant(Operator):
         return self.with_symbol(self.xp.matrix_transpose(symbol) if self.has_channels else symbol)
 
     def _map(self, x: Array) -> Array:
-        xp = self.xp
-        spectrum = xp.fft.fftn(x, axes=self._axes) if self.is_complex else xp.fft.rfftn(x, axes=self._axes)
-        return self._restored(self._multiplied(spectrum))
+        return self._restored(self._multiplied(self.symbol, transform(self.xp, x, len(self.size))))
 
     def kernel(self) -> Array:
         """What it convolves with, ((C_out, C_in,) *size): what an element at q adds at p is that at p − q."""
         ndim = len(self.size)
         channels = range(ndim, self.symbol.ndim)
-        return self._restored(self.xp.permute_dims(self.symbol, (*channels, *range(ndim))))
+        spectra = self.xp.permute_dims(self.symbol, (*channels, *range(ndim)))
+        return self._restored(spectra)
+
+    def to_matrix(self) -> Array:
+        """Its matrix, (size_out, size_in), of blocks that are circulant: each number is one of the kernel's."""
+        xp, kernel, count = self.xp, self.kernel(), math.prod(self.size)
+        kernel = xp.reshape(kernel, (math.prod(kernel.shape) // count, count))  # (C_out·C_in, places)
+        places = unravelled(xp.arange(count, dtype=xp.int64, device=self.device), self.size)
+        index = xp.reshape(differences(places, places, self.size), (count * count,))
+        blocks = xp.reshape(xp.take(kernel, index, axis=1), (*self._channels, count, count))
+        return xp.reshape(xp.permute_dims(blocks, (0, 2, 1, 3)), (self.size_out, self.size_in))
+
+    @property
+    def _channels(self) -> tuple[int, int]:
+        """How many it gives and takes."""
+        return (self.shape_out[0], self.shape_in[0]) if self.has_channels else (1, 1)
 
     def _restored(self, spectrum: Array) -> Array:
-        if self.is_complex:
-            return self.xp.fft.ifftn(spectrum, axes=self._axes)
-        return self.xp.fft.irfftn(spectrum, s=self.size, axes=self._axes)
+        found = restore(self.xp, spectrum, self.size, is_complex=self.is_complex)
+        return self.xp.astype(found, self.dtype, copy=False)  # that of float16 is float32
 
     def _map_back(self, y: Array) -> Array:
-        return self.H._map(y)
+        # K.H v is the conjugate of the transpose of K times conj(v), and of that no copy is needed.
+        xp = self.xp
+        spectrum = xp.conj(transform(xp, y, len(self.size)))
+        symbol = xp.matrix_transpose(self.symbol) if self.has_channels else self.symbol
+        return self._restored(xp.conj(self._multiplied(symbol, spectrum)))
 
-    def _multiplied(self, spectrum: Array) -> Array:
-        """The symbol times (N, C_in, *frequencies), or (N, *frequencies)."""
+    def _multiplied(self, symbol: Array, spectrum: Array) -> Array:
+        """A symbol times (N, C_in, *frequencies), or (N, *frequencies)."""
         xp, ndim = self.xp, len(self.size)
-        if not self.has_channels:
-            return self.symbol * spectrum
-        if self.symbol.shape[-2:] == (1, 1):
-            return self.symbol[..., 0, 0] * spectrum
-        vectors = xp.permute_dims(spectrum, (*range(2, 2 + ndim), 1, 0))
-        return xp.permute_dims(xp.matmul(self.symbol, vectors), (ndim + 1, ndim, *range(ndim)))
+        if not self.has_channels or symbol.shape[-2:] == (1, 1):
+            spectrum *= symbol[..., 0, 0] if self.has_channels else symbol
+            return spectrum
+        vectors = xp.permute_dims(spectrum, (*range(2, 2 + ndim), 1, 0))  # (*frequencies, C_in, N)
+        products = each(xp, xp.matmul, symbol, vectors)  # (*frequencies, C_out, N)
+        return xp.permute_dims(products, (ndim + 1, ndim, *range(ndim)))
 
 
 class CircularConv(Circulant):
@@ -109,7 +127,7 @@ class CircularConv(Circulant):
 
     >>> import numpy as np
     >>> A = CircularConv(np.asarray([1.0, 10.0]), (4,))
-    >>> np.round(A.to_matrix(), 12)
+    >>> A.to_matrix()
     array([[ 1.,  0.,  0., 10.],
            [10.,  1.,  0.,  0.],
            [ 0., 10.,  1.,  0.],
@@ -128,7 +146,12 @@ class CircularConv(Circulant):
         lengths = kernel.shape[kernel.ndim - ndim :] if has_channels(kernel, ndim) else kernel.shape
         origins = [k // 2 for k in lengths] if origin == "centre" else _origins(origin, ndim)
         places = [[(t - o) % n for t in range(k)] for k, o, n in zip(lengths, origins, size, strict=True)]
+        self._taps, self._places = kernel, places
         super().__init__(symbol_of(laid_out(kernel, places, size), ndim), size, kernel)
+
+    def kernel(self) -> Array:
+        """The kernel, laid around the array: ((C_out, C_in,) *size), its origin first."""
+        return laid_out(self._taps, self._places, self.size)
 
 
 def _origins(origin: Any, ndim: int) -> list[int]:
@@ -150,11 +173,20 @@ def laid_out(kernel: Array, places: Sequence[Sequence[int]], size: Sequence[int]
     return kernel
 
 
+def differences(there: list[Array], here: list[Array], size: tuple[int, ...]) -> Array:
+    """The place of p − q on the torus, in the order of `reshape`, for all pairs (p, q)."""
+    index = there[0][:, None] * 0 + here[0][None, :] * 0
+    for p, q, n in zip(there, here, size, strict=True):
+        index = index * n + (p[:, None] - q[None, :]) % n
+    return index
+
+
+def unravelled(flat: Array, shape: tuple[int, ...]) -> list[Array]:
+    """The index along each axis of places in the order of `reshape`."""
+    return [flat // math.prod(shape[axis + 1 :]) % n for axis, n in enumerate(shape)]
+
+
 def symbol_of(kernel: Array, ndim: int) -> Array:
     """The Fourier transform of kernels ((C_out, C_in,) *size): (*frequencies(, C_out, C_in)), half for real ones."""
-    xp = namespace_of(kernel)
-    axes = tuple(range(-ndim, 0))
-    is_complex = xp.isdtype(kernel.dtype, "complex floating")
-    spectrum = xp.fft.fftn(kernel, axes=axes) if is_complex else xp.fft.rfftn(kernel, axes=axes)
-    lead = kernel.ndim - ndim
-    return xp.permute_dims(spectrum, (*range(lead, kernel.ndim), *range(lead)))
+    xp, lead = namespace_of(kernel), kernel.ndim - ndim
+    return xp.permute_dims(transform(xp, kernel, ndim), (*range(lead, kernel.ndim), *range(lead)))

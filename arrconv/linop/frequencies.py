@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from arrconv._namespace import device_of, namespace_of
+from arrconv.errors import UnsupportedError
 from arrconv.linop.circular import Circulant, laid_out, symbol_of
 from arrconv.linop.convolution import Conv
+from arrconv.linop.matrices import BUDGET, itemsize, over_budget
 from arrconv.linop.simple import Phases, Reshape
 
 if TYPE_CHECKING:
@@ -39,10 +41,13 @@ class FrequencyForm:
         return self.after @ (self.circulant @ self.before)
 
 
-def frequency_form(operator: Operator) -> FrequencyForm | None:
+def frequency_form(operator: Operator, budget: int = BUDGET) -> FrequencyForm | None:
     """How an operator becomes products at each frequency; None where it does not.
 
     It does where it is a `Circulant`, or a `Conv` with as much circular padding that each output has its own s inputs.
+
+    Raises:
+        UnsupportedError: the symbol would take more bytes than the budget has.
     """
     if isinstance(operator, Circulant):
         same = [Reshape(shape, shape, operator.example) for shape in (operator.shape_out, operator.shape_in)]
@@ -53,12 +58,23 @@ def frequency_form(operator: Operator) -> FrequencyForm | None:
     is_periodic = geometry.padding_mode == "circular" or all(a.begin == a.end == 0 for a in geometry.axes)
     if not is_periodic or any(a.output_size * a.stride != a.input_size or not a.input_size for a in geometry.axes):
         return None
+    needed = symbol_bytes(operator, geometry.output_size)
+    if needed > budget:
+        raise UnsupportedError(f"the symbol of {operator} {over_budget(needed, budget)}")
     strides = [a.stride for a in geometry.axes]
     circulant = phase_circulant(operator.w, geometry, geometry.output_size)
     channels, like = (geometry.in_channels, *geometry.input_size), operator.example
     before = Phases(channels, strides, like) @ Reshape(operator.shape_in, channels, like)
     after = Reshape(circulant.shape_out, operator.shape_out, like)
     return FrequencyForm(after, circulant, before, math.prod(strides))
+
+
+def symbol_bytes(conv: Conv, size: Sequence[int]) -> int:
+    """The bytes of the symbol of a convolution on a torus, the size of which counts in steps of the stride."""
+    geometry = conv.geometry
+    channels = geometry.out_channels * geometry.in_channels * math.prod(a.stride for a in geometry.axes)
+    frequencies = math.prod(size) if conv.is_complex else math.prod(size[:-1]) * (size[-1] // 2 + 1)
+    return channels * frequencies * itemsize(conv) * (1 if conv.is_complex else 2)
 
 
 def phase_circulant(w: Array, geometry: Geometry, size: Sequence[int]) -> Circulant:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from arrconv.errors import ShapeError, SpecError, UnsupportedError
 from arrconv.functional.reals import as_number
 from arrconv.linop.border import Embedding, bordered, has_zeros_around
 from arrconv.linop.convolution import Conv
 from arrconv.linop.frequencies import FrequencyForm, frequency_form
-from arrconv.linop.matrices import Matrix
+from arrconv.linop.iterated import Iterated
+from arrconv.linop.matrices import BUDGET, Matrix, check_precision, matrix_within
 from arrconv.linop.operator import Adjoint, Operator
-from arrconv.linop.spectrum import BUDGET, cut_off, matrix_within
+from arrconv.linop.spectrum import cut_off
+from arrconv.linop.stacked import check_finite, inverse_of, pinv_of, tikhonov_of, wiener_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 Found = tuple[Operator | None, str]
 """An operator, or why there is none."""
 
-Method = Literal["auto", "frequencies", "border", "matrix"]
+Method = Literal["auto", "frequencies", "border", "matrix", "iteration"]
 
 _SMALL = 1024  # the sides of a matrix that is decomposed rather than anything cleverer
 
@@ -35,7 +38,7 @@ class Inverse(Operator):
 
     Attributes:
         inner: the operator that does it.
-        method: "frequencies", "border" or "matrix".
+        method: "frequencies", "border", "matrix" or "iteration".
         reasons: why that, and, before it, why no other that was looked at.
     """
 
@@ -72,16 +75,19 @@ def pinv(
 
     Convolutions of periodic arrays are inverted frequency by frequency, for any stride that divides the sizes. Those
     with zeros around their input are periodic on a larger torus but for its border, whose unknown numbers are found by
-    a system of equations of their own, where A has full rank. Others go by their matrix, where the budget allows it.
+    a system of equations of their own, where A has full rank. Others go by their matrix, where the budget allows it,
+    and by iteration, where it does not.
 
     Args:
         operator: any.
         rcond: singular values up to this share of the largest count as 0: one limit for all frequencies, since a limit
             of each would give another operator. Without it, the larger side of the matrix times the dtype's rounding.
-            Where it is given the border's system, which can leave nothing away, is not used.
-        method: "frequencies", "border" or "matrix"; "auto" takes the first that can be had, small matrices before the
-            border, and `explain` of the result says which.
-        budget: the bytes that a matrix may take.
+            Where it is given, the border's system and iteration, which can leave nothing away, are not used.
+        method: "frequencies", "border", "matrix" or "iteration"; "auto" takes the first that can be had, small matrices
+            before the border, and `explain` of the result says which. Iteration solves anew for each array, and is as
+            near to linear as it converges; where it does not, a `ConvergenceWarning` says how far it came.
+        budget: the bytes that a matrix, or the symbol of a convolution, may take. About four times as much is needed
+            while the inverse is made.
 
     Returns:
         An operator from (*shape_out) to (*shape_in).
@@ -99,10 +105,44 @@ def pinv(
     array([1., 2., 3., 4.])
     """
     cut_off(operator, rcond)  # which checks it
-    makers = _Makers(operator, budget, lambda matrices: _pinv_of(operator, matrices, rcond))
-    if rcond is None:
-        makers.diagonal = _of_full_rank
-    return makers.made(method)
+    is_open = rcond is None
+    ways = _Ways(
+        operator, budget, lambda matrices: pinv_of(operator, matrices, rcond),
+        diagonal=_of_full_rank if is_open else None, damp=0.0 if is_open else None,
+    )  # fmt: skip
+    return ways.made(method)
+
+
+def inverse(operator: Operator, /, *, method: Method = "auto", budget: int = BUDGET) -> Inverse:
+    """The inverse B of an operator, B A = A B = 1, for those that have one.
+
+    Args:
+        operator: with as many numbers out as in.
+        method, budget: as for `pinv`; not "iteration", which cannot tell whether there is an inverse.
+
+    Returns:
+        An operator from (*shape_out) to (*shape_in).
+
+    Raises:
+        ShapeError: the operator's matrix is not square.
+        SpecError: it is singular, or its condition number exceeds what the dtype can hold; or as for `pinv`.
+        UnsupportedError: as for `pinv`.
+
+    >>> import numpy as np
+    >>> from arrconv.linop import Conv
+    >>> A = Conv(np.asarray([1.0, 4.0, 1.0]), (3,), padding=1)
+    >>> np.round(inverse(A).to_matrix() * 56, 9)
+    array([[15., -4.,  1.],
+           [-4., 16., -4.],
+           [ 1., -4., 15.]])
+    """
+    if operator.size_in != operator.size_out:
+        raise ShapeError(
+            f"{operator} maps {operator.size_in} numbers to {operator.size_out}, and has no inverse; pinv has one"
+        )
+    return _Ways(
+        operator, budget, lambda matrices: inverse_of(operator, matrices), diagonal=_of_full_rank, damp=None
+    ).made(method)
 
 
 def tikhonov(operator: Operator, damp: float, /, *, method: Method = "auto", budget: int = BUDGET) -> Inverse:
@@ -131,9 +171,10 @@ def tikhonov(operator: Operator, damp: float, /, *, method: Method = "auto", bud
            [0. , 0. ]])
     """
     damp = as_number(damp, "damp", above=0)
-    makers = _Makers(operator, budget, lambda matrices: _damped(operator, matrices, damp**2))
-    makers.diagonal = lambda *_: (damp, -damp)
-    return makers.made(method)
+    return _Ways(
+        operator, budget, lambda matrices: tikhonov_of(operator, matrices, damp**2),
+        diagonal=lambda *_: (damp, -damp), damp=damp,
+    ).made(method)  # fmt: skip
 
 
 def wiener(operator: Operator, signal_psd: Array | float, noise_psd: Array | float, /) -> Inverse:
@@ -163,45 +204,61 @@ def wiener(operator: Operator, signal_psd: Array | float, noise_psd: Array | flo
     array([[0.75, 0.  ],
            [0.  , 0.75]])
     """
+    check_precision(operator)
     form = frequency_form(operator)
     if form is None or form.phases > 1:
         raise UnsupportedError(f"Wiener's filter needs a convolution of periodic arrays of stride 1, not {operator}")
     signal, noise = (_power(form.circulant, name, psd) for name, psd in (("signal", signal_psd), ("noise", noise_psd)))
-    inner = _inverted(form, lambda symbol: _filter(operator, symbol, signal, noise))
+    inner = _inverted(form, lambda symbol: wiener_of(operator, symbol, signal, noise))
     return Inverse(inner, "frequencies", (f"frequencies: {_counted(form)}",))
 
 
-class _Makers:
-    """The ways to an inverse: each gives it with the reason, or the reason alone why it cannot."""
+@dataclass(frozen=True, slots=True)
+class _Ways:
+    """The ways to an inverse: each gives it with the reason, or the reason alone why it cannot.
 
-    def __init__(self, operator: Operator, budget: int, of_matrices: Callable[[Array], Array]) -> None:
-        self.operator, self.budget, self.of_matrices = operator, budget, of_matrices
-        self.diagonal: Callable[[Operator, Embedding], tuple[float, float] | None] | None = None
+    Attributes:
+        operator: of which.
+        budget: the bytes that a matrix, or a symbol, may take.
+        of_matrices: what the inverse is of matrices (..., rows, columns).
+        diagonal: of the border's system, as `bordered` takes it; None where that cannot be used.
+        damp: of the problem that is iterated; None where that cannot be used.
+    """
+
+    operator: Operator
+    budget: int
+    of_matrices: Callable[[Array], Array]
+    diagonal: Callable[[Operator, Embedding], tuple[float, float] | None] | None
+    damp: float | None
 
     def made(self, method: Method) -> Inverse:
         """The inverse, by a method or by the first that can."""
         if method not in get_args(Method):
             raise SpecError(f"method={method!r} is unknown; there are {', '.join(get_args(Method))}")
+        check_precision(self.operator)
         if isinstance(self.operator, Adjoint):
-            self.operator = self.operator.operator
-            return self.made(method).H
+            return replace(self, operator=self.operator.operator).made(method).H
         ways: list[tuple[str, Callable[[], Found]]] = [
             ("frequencies", self._by_frequencies),
             ("matrix", partial(self._by_matrix, most=_SMALL)),
             ("border", self._by_border),
             ("matrix", self._by_matrix),
+            ("iteration", self._by_iteration),
         ]
         reasons: list[str] = []
         for name, way in ways if method == "auto" else dict(ways).items():
             if method in ("auto", name):
-                inner, reason = way()
+                try:
+                    inner, reason = way()
+                except UnsupportedError as error:
+                    inner, reason = None, str(error)
                 reasons.append(f"{name}: {reason}")
                 if inner is not None:
                     return Inverse(inner, name, tuple(reasons))
         raise UnsupportedError(f"there is no way to invert {self.operator}; " + "; ".join(reasons))
 
     def _by_frequencies(self) -> Found:
-        form = frequency_form(self.operator)
+        form = frequency_form(self.operator, self.budget)
         if form is None:
             return None, "it is no convolution of periodic arrays whose stride divides their sizes"
         return _inverted(form, self.of_matrices), _counted(form)
@@ -210,10 +267,7 @@ class _Makers:
         sides = (self.operator.size_out, self.operator.size_in)
         if most is not None and max(sides) > most:
             return None, f"its sides {sides} exceed {most}, from which on the border is tried first"
-        try:
-            matrix = self.of_matrices(matrix_within(self.operator, self.budget))
-        except UnsupportedError as reason:
-            return None, str(reason)
+        matrix = self.of_matrices(matrix_within(self.operator, self.budget))
         return Matrix(matrix, self.operator.shape_out, self.operator.shape_in), f"its shape is {sides}"
 
     def _by_border(self) -> Found:
@@ -224,8 +278,13 @@ class _Makers:
             return None, "a limit for singular values was given"
         if not operator.size_in or not operator.size_out:
             return None, "it has no elements"
-        _check_finite(operator, operator.w)
+        check_finite(operator, operator.w)
         return bordered(operator, self.diagonal, self.budget)
+
+    def _by_iteration(self) -> Found:
+        if self.damp is None:
+            return None, "it cannot tell small singular values from those that are 0"
+        return Iterated(self.operator, self.damp), "each solution by LSMR, to ‖A.H r‖ ≤ 1e-10·‖A.H y‖ or a warning"
 
 
 def _counted(form: FrequencyForm) -> str:
@@ -251,60 +310,8 @@ def _of_full_rank(operator: Operator, embedding: Embedding) -> tuple[float, floa
     circulant = embedding.circulant
     if operator.size_in == operator.size_out and circulant.shape_in == circulant.shape_out:
         return None
-    scale = embedding.least / math.sqrt(2)
+    scale = float(operator.xp.min(operator.xp.linalg.svdvals(circulant.symbol))) / math.sqrt(2)
     return (0.0, scale) if operator.size_out <= operator.size_in else (scale, 0.0)
-
-
-def _pinv_of(operator: Operator, matrices: Array, rcond: float | None) -> Array:
-    """The pseudo-inverses of matrices (..., rows, columns), with one limit for all singular values."""
-    xp = operator.xp
-    if 0 in matrices.shape:
-        return xp.matrix_transpose(matrices)
-    _check_finite(operator, matrices)
-    share = cut_off(operator, rcond)
-    if matrices.shape[-2] == matrices.shape[-1]:
-        values = xp.linalg.svdvals(matrices)
-        if bool(xp.min(values) > share * xp.max(values)):
-            return xp.linalg.inv(matrices)  # all are kept; several times as fast as their vectors
-
-    def inverted(values: Array) -> Array:
-        is_kept = values > share * xp.max(values)
-        return xp.where(is_kept, 1 / xp.where(is_kept, values, xp.ones_like(values)), xp.zeros_like(values))
-
-    return _with_values(xp, matrices, inverted)
-
-
-def _with_values(xp: Any, matrices: Array, change: Callable[[Array], Array]) -> Array:
-    """The adjoints of matrices with other singular values."""
-    left, values, right = xp.linalg.svd(matrices, full_matrices=False)
-    # NumPy gives complex matrices real values, and the product needs one dtype
-    changed = xp.astype(change(values), matrices.dtype)[..., None, :]
-    return xp.matmul(_adjoint(xp, right) * changed, _adjoint(xp, left))
-
-
-def _damped(operator: Operator, matrices: Array, power: float) -> Array:
-    """(A.H A + p)⁻¹ A.H = A.H (A A.H + p)⁻¹, whichever is smaller."""
-    xp = operator.xp
-    _check_finite(operator, matrices)
-    rows, columns = matrices.shape[-2:]
-    if 0 in matrices.shape:
-        return xp.matrix_transpose(matrices)
-    largest = float(xp.max(xp.sum(xp.abs(matrices) ** 2, axis=(-2, -1))))  # of the squares of singular values, or more
-    if power < math.sqrt(float(xp.finfo(matrices.dtype).eps)) * largest:  # squared, small values would be lost
-        return _with_values(xp, matrices, lambda values: values / (values**2 + power))
-    back = _adjoint(xp, matrices)
-    gram = xp.matmul(matrices, back) if rows <= columns else xp.matmul(back, matrices)
-    gram = gram + power * xp.eye(min(rows, columns), dtype=matrices.dtype, device=operator.device)
-    return _adjoint(xp, xp.linalg.solve(gram, matrices)) if rows <= columns else xp.linalg.solve(gram, back)
-
-
-def _filter(operator: Operator, symbol: Array, signal: Array, noise: Array) -> Array:
-    """S K.H (S K K.H + N)⁻¹ at each frequency."""
-    xp = operator.xp
-    _check_finite(operator, symbol)
-    eye = xp.eye(symbol.shape[-2], dtype=symbol.dtype, device=operator.device)
-    scaled = symbol * signal
-    return _adjoint(xp, xp.linalg.solve(xp.matmul(scaled, _adjoint(xp, symbol)) + noise * eye, scaled))
 
 
 def _power(circulant: Circulant, name: str, psd: Array | float) -> Array:
@@ -320,13 +327,3 @@ def _power(circulant: Circulant, name: str, psd: Array | float) -> Array:
             + ("; without noise the answer is the pseudo-inverse" if name == "noise" else "")
         )
     return xp.astype(given, circulant.symbol.dtype)[..., None, None]
-
-
-def _check_finite(operator: Operator, matrices: Array) -> None:
-    if not bool(operator.xp.all(operator.xp.isfinite(matrices))):
-        raise SpecError(f"{operator} has numbers that are not finite, and no inverse")
-
-
-def _adjoint(xp: Any, matrices: Array) -> Array:
-    back = xp.matrix_transpose(matrices)
-    return xp.conj(back) if xp.isdtype(matrices.dtype, "complex floating") else back

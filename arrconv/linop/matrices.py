@@ -5,13 +5,41 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from arrconv.errors import ShapeError
+from arrconv.errors import DTypeError, ShapeError, UnsupportedError
 from arrconv.linop.operator import Operator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from arrconv._namespace import Array
+
+BUDGET = 2**30
+"""Bytes that a matrix may take unless it is said otherwise."""
+
+
+def itemsize(operator: Operator) -> int:
+    """The bytes of one of an operator's numbers."""
+    size: int = operator.xp.finfo(operator.dtype).bits // 8 * (2 if operator.is_complex else 1)
+    return size
+
+
+def check_precision(operator: Operator) -> None:
+    """Raise a DTypeError where libraries have no decompositions."""
+    if operator.xp.finfo(operator.dtype).bits < 32:
+        raise DTypeError(f"matrices are decomposed in float32 or float64, but {operator} has dtype {operator.dtype}")
+
+
+def over_budget(needed: int, budget: int) -> str:
+    """What is to be said where so many bytes are needed."""
+    return f"would take {needed / 2**20:,.0f} MiB, but the budget is {budget / 2**20:,.0f} MiB"
+
+
+def matrix_within(operator: Operator, budget: int) -> Array:
+    """The matrix of an operator, unless it takes more than so many bytes."""
+    needed = operator.size_in * operator.size_out * itemsize(operator)
+    if needed > budget:
+        raise UnsupportedError(f"the matrix of {operator} {over_budget(needed, budget)}")
+    return operator.to_matrix()
 
 
 class Matrix(Operator):

@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from arrconv.errors import SpecError
 from arrconv.functional.reals import as_number
-from arrconv.linop.border import embedding, has_zeros_around
+from arrconv.kernels.stacks import each
+from arrconv.linop.border import embedding, has_zeros_around, torus_size
 from arrconv.linop.convolution import Conv
-from arrconv.linop.frequencies import frequency_form
+from arrconv.linop.frequencies import frequency_form, symbol_bytes
 from arrconv.linop.laws import random_like, two_norm
+from arrconv.linop.matrices import BUDGET, check_precision
 from arrconv.linop.operator import Adjoint, Conjugate, Operator
 from arrconv.linop.spectrum import singular_values
+from arrconv.linop.stacked import NormBounds
 from arrconv.spec import as_int
 
 _LOOKS = 8  # steps from one singular value of the bidiagonal matrix to the next
 
 
-@dataclass(frozen=True, slots=True)
-class NormBounds:
-    """Between what the norm of an operator lies, but for rounding.
-
-    Attributes:
-        low, high: the bounds; high is infinite where none is known.
-        iterations: how many were taken to find the lower one.
-    """
-
-    low: float
-    high: float
-    iterations: int
-
-
-def norm_bounds(operator: Operator, /, *, rtol: float = 1e-3, iterations: int = 200, seed: int = 0) -> NormBounds:
+def norm_bounds(
+    operator: Operator, /, *, rtol: float = 1e-3, iterations: int = 200, seed: int = 0, budget: int = BUDGET
+) -> NormBounds:
     """Bounds of the norm of an operator, its largest singular value.
 
     That of a convolution of periodic arrays is exact. One with zeros around its input is part of one on a larger torus,
@@ -44,12 +34,14 @@ def norm_bounds(operator: Operator, /, *, rtol: float = 1e-3, iterations: int = 
         rtol: how near the bounds should come, relative to the norm; from 0 on.
         iterations: the most that are taken.
         seed: what decides where the iteration begins.
+        budget: the bytes that a symbol may take. Above, the upper bound is that of the sums, for any padding.
 
     Returns:
         The bounds.
 
     Raises:
         SpecError: an option has no meaning, or there are numbers that are not finite.
+        DTypeError: the dtype is float16.
 
     Source: G. Golub, W. Kahan, "Calculating the singular values and pseudo-inverse of a matrix", 1965; for the sums
     √(‖A‖₁·‖A‖∞), N. J. Higham, "Accuracy and stability of numerical algorithms", 2nd edition, 2002, section 6.2.
@@ -63,28 +55,30 @@ def norm_bounds(operator: Operator, /, *, rtol: float = 1e-3, iterations: int = 
     if as_number(rtol, "rtol") < 0:
         raise SpecError(f"rtol must not be negative, but got {rtol!r}")
     iterations = as_int(iterations, "iterations", 1)
+    check_precision(operator)
     if not operator.size_in or not operator.size_out:
         return NormBounds(0.0, 0.0, 0)
     if isinstance(operator, Adjoint | Conjugate):
-        return norm_bounds(operator.operator, rtol=rtol, iterations=iterations, seed=seed)
-    if frequency_form(operator) is not None:
-        exact = float(singular_values(operator)[0])
+        return norm_bounds(operator.operator, rtol=rtol, iterations=iterations, seed=seed, budget=budget)
+    is_small = not isinstance(operator, Conv) or symbol_bytes(operator, torus_size(operator, 0)) <= budget
+    if is_small and frequency_form(operator, budget) is not None:
+        exact = float(singular_values(operator, budget=budget)[0])
         return NormBounds(exact, exact, 0)
-    high = _above(operator)
+    high = _above(operator, is_small)
     if math.isnan(high):
         raise SpecError(f"{operator} has numbers that are not finite, and no norm")
     return _below(operator, high, rtol, iterations, seed)
 
 
-def _above(operator: Operator) -> float:
-    """An upper bound; infinite where none is known, NaN where numbers are not finite."""
+def _above(operator: Operator, is_small: bool) -> float:
+    """An upper bound, by a small symbol if it can; infinite where none is known, NaN where numbers are not finite."""
     if not isinstance(operator, Conv):
         return math.inf
     xp, w = operator.xp, operator.w
     if not bool(xp.all(xp.isfinite(w))):
         return math.nan
-    if has_zeros_around(operator):
-        return embedding(operator).largest
+    if has_zeros_around(operator) and is_small:
+        return float(xp.max(each(xp, xp.linalg.svdvals, embedding(operator).circulant.symbol)))
     size = Conv(xp.abs(w), operator.geometry.input_size, **operator.geometry.options)
     ones = [xp.ones((1, *shape), dtype=size.dtype, device=size.device) for shape in (size.shape_in, size.shape_out)]
     return math.sqrt(float(xp.max(size._map(ones[0]))) * float(xp.max(size._map_back(ones[1]))))

@@ -37,8 +37,10 @@ class Operator:
 
     def __init__(self, shape_in: Sequence[int], shape_out: Sequence[int], like: Array) -> None:
         backend = backend_of(like=like)
-        if backend.is_integer:
-            raise DTypeError(f"an operator has real or complex floating-point numbers, but got dtype {backend.dtype}")
+        if backend.is_integer or backend.dtype == "bfloat16":
+            raise DTypeError(
+                f"an operator has real or complex floating-point numbers, no bfloat16, but got dtype {backend.dtype}"
+            )
         self.shape_in, self.shape_out = _sizes(shape_in, "shape_in"), _sizes(shape_out, "shape_out")
         self._example = backend.xp.zeros((0,), dtype=like.dtype, device=device_of(like))
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from arrconv.errors import SpecError, UnsupportedError
+from arrconv.errors import SpecError
+from arrconv.kernels.stacks import each
 from arrconv.linop.frequencies import frequency_form
+from arrconv.linop.matrices import BUDGET, check_precision, matrix_within
 
 if TYPE_CHECKING:
     from arrconv._namespace import Array
     from arrconv.linop.circular import Circulant
     from arrconv.linop.operator import Operator
-
-BUDGET = 2**30
-"""Bytes that a matrix may take unless it is said otherwise."""
 
 
 def singular_values(operator: Operator, /, *, budget: int = BUDGET) -> Array:
@@ -25,14 +24,15 @@ def singular_values(operator: Operator, /, *, budget: int = BUDGET) -> Array:
 
     Args:
         operator: any.
-        budget: the bytes that a matrix may take.
+        budget: the bytes that a matrix, or a symbol, may take.
 
     Returns:
         (min(size_in, size_out),), real.
 
     Raises:
-        UnsupportedError: the matrix would exceed the budget.
+        UnsupportedError: it would exceed the budget.
         SpecError: there are numbers that are not finite.
+        DTypeError: the dtype is float16.
 
     Source: H. Sedghi, V. Gupta, P. M. Long, "The singular values of convolutional layers", 2019.
 
@@ -45,27 +45,17 @@ def singular_values(operator: Operator, /, *, budget: int = BUDGET) -> Array:
     if not operator.size_in or not operator.size_out:
         return xp.zeros((0,), dtype=xp.real(operator.example).dtype if operator.is_complex else operator.dtype,
                         device=operator.device)  # fmt: skip
-    form = frequency_form(operator)
-    values = _of_symbol(form.circulant) if form else xp.linalg.svdvals(matrix_within(operator, budget))
-    if not bool(xp.all(xp.isfinite(values))):
+    check_precision(operator)
+    form = frequency_form(operator, budget)
+    matrices = form.circulant.symbol if form else matrix_within(operator, budget)
+    if not bool(xp.all(xp.isfinite(matrices))):
         raise SpecError(f"{operator} has numbers that are not finite, and no singular values")
-    return xp.sort(values, descending=True)
-
-
-def matrix_within(operator: Operator, budget: int) -> Array:
-    """The matrix of an operator, unless it takes more than so many bytes."""
-    size = operator.size_in * operator.size_out * operator.xp.finfo(operator.dtype).bits // 8
-    size *= 2 if operator.is_complex else 1
-    if size > budget:
-        raise UnsupportedError(
-            f"the matrix of {operator} would take {size / 2**20:,.0f} MiB, but the budget is {budget / 2**20:,.0f} MiB"
-        )
-    return operator.to_matrix()
+    return xp.sort(_of_symbol(form.circulant) if form else xp.linalg.svdvals(matrices), descending=True)
 
 
 def _of_symbol(circulant: Circulant) -> Array:
     xp, symbol = circulant.xp, circulant.symbol
-    values = xp.linalg.svdvals(symbol) if circulant.has_channels else xp.abs(symbol)[..., None]
+    values = each(xp, xp.linalg.svdvals, symbol) if circulant.has_channels else xp.abs(symbol)[..., None]
     flat = xp.reshape(values, (-1,))
     if circulant.is_complex:
         return flat

@@ -129,7 +129,12 @@ class Pairs:
     def placed(self, like: Array) -> Draw:
         """Pairs are the same in each step."""
         inputs, targets = (carried(array, like) for array in (self.inputs, self.targets))
-        return lambda numbers, _: (_chosen(inputs, numbers, like), _chosen(targets, numbers, like))
+
+        def draw(numbers: np.ndarray, _: int) -> tuple[Array, Array]:
+            places = carried(numbers, like)
+            return _chosen(inputs, places, like), _chosen(targets, places, like)
+
+        return draw
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +181,7 @@ class FreshPairs:
 
         def draw(numbers: np.ndarray, step: int) -> tuple[Array, Array]:
             rng = random.default_rng(np.random.SeedSequence((self.seed, 3, step)))
-            clean = _chosen(pictures, numbers, like)
+            clean = _chosen(pictures, carried(numbers, like), like)
 
             def copy() -> Array:
                 here = clean if has_generators else host(clean)
@@ -208,10 +213,9 @@ def noisy_copy(pictures: Pictures, noise: Noise, seed: int, stream: int) -> Pict
     return copy
 
 
-def _chosen(pictures: Array, numbers: np.ndarray, like: Array) -> Array:
+def _chosen(pictures: Array, numbers: Array, like: Array) -> Array:
     """The brightness of the pictures of some numbers, out of all."""
-    xp = namespace_of(like)
-    return brightness(xp.take(pictures, carried(numbers, like), axis=0), like)
+    return brightness(namespace_of(like).take(pictures, numbers, axis=0), like)
 
 
 def _check_target(target: Target) -> None:

@@ -139,7 +139,7 @@ def _read_image(file: Path, is_grey: bool) -> np.ndarray:
 
 def _read_arrays(file: Path) -> list[np.ndarray]:
     """The pictures of an npy file, or of all arrays of an npz file: uint8 (C, H, W) or (N, C, H, W)."""
-    arrays = read_npz(file) if file.suffix == ".npz" else {file.name: _read_npy(file)}
+    arrays = read_npz(file) if file.suffix == ".npz" else {file.name: read_npy(file)}
     found: list[np.ndarray] = []
     for name, array in arrays.items():
         many = array[None] if array.ndim == 3 else array
@@ -148,7 +148,13 @@ def _read_arrays(file: Path) -> list[np.ndarray]:
     return found
 
 
-def _read_npy(file: Path) -> np.ndarray:
+def read_npy(file: Path) -> np.ndarray:
+    """The array of an npy file; never anything that is pickled.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        SpecError: it is no such file.
+    """
     try:
         array: np.ndarray = np.load(file, allow_pickle=False)
     except (ValueError, EOFError) as reason:

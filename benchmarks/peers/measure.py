@@ -104,7 +104,7 @@ def _measured(
             del calls[name]
             results[name].seconds.append(answer["seconds"])
         if answer["is_task"]:
-            _compare(task, np.load(file), results[name])
+            compare(task, np.load(file), results[name])
     names = list(calls)
     for number in range(rounds):
         first = number % max(1, len(names))
@@ -115,7 +115,7 @@ def _measured(
     return results
 
 
-def _compare(task: Task, result: Array, measured: Measured) -> None:
+def compare(task: Task, result: Array, measured: Measured) -> None:
     """Note how far a result is from arrconv's, which is computed here."""
     if result.shape != task.shape or result.dtype != task.dtype:
         raise ValueError(f"{task}: {result.dtype} {result.shape}, not {task.dtype} {task.shape}")

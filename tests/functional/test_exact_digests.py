@@ -1,6 +1,7 @@
 """Exact results have the same bits everywhere: frozen as digests, for any library, machine, BLAS, order and limits.
 
-Run as a program it computes the digests in its own process, so that a test can give that one another BLAS.
+Run as a program it computes the digests in its own process, so that a test can give that one another BLAS; with the
+name of a library and a file it compares those of that library.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import array_api_strict
@@ -234,6 +236,8 @@ class Library:
             self.get: Any = lambda a: (
                 a.view(torch.int16).numpy().view(dtype_of("bfloat16")) if a.dtype == torch.bfloat16 else a.numpy()
             )
+        elif name == "numpy":
+            self.put = self.get = np.asarray
         elif name == "cupy":
             cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
             if not cupy.is_available():
@@ -317,6 +321,30 @@ def test_plain_results_do_depend_on_the_kernels_of_the_blas() -> None:
     assert len({digest for _, digest in taken}) > 1
 
 
+def compared(name: str, file: str) -> int:
+    """Write the digests of a library beside those that are frozen, say whether they are the same, and return it."""
+    library = Library(name)
+    found, expected = digests(library.dtypes, library.run), frozen(library.dtypes)
+    differing = sorted(key for key in expected if found.get(key) != expected[key])
+    record = {"library": name, "digests": found, "differing": differing}
+    Path(file).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    print(f"{len(found)} digests on {name}, {f'not as frozen: {differing}' if differing else 'each as it is frozen'}")
+    return int(bool(differing) or found.keys() != expected.keys())
+
+
+@pytest.mark.parametrize("key", ["", "conv float64"])
+def test_a_difference_is_said(key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """Of digests that are as they are frozen, but for one."""
+    file, changed = tmp_path / "digests.json", {key: "0"} if key else {}
+    monkeypatch.setattr(sys.modules[__name__], "digests", lambda dtypes, _: frozen(dtypes) | changed)
+    assert compared("device1", str(file)) == len(changed)
+    ending = f"not as frozen: {list(changed)}" if key else "each as it is frozen"
+    assert capsys.readouterr().out == f"7 digests on device1, {ending}\n"
+    assert json.loads(file.read_text(encoding="utf-8"))["differing"] == list(changed)
+
+
+if __name__ == "__main__" and len(sys.argv) > 1:
+    sys.exit(compared(*sys.argv[1:]))
 if __name__ == "__main__":
     libraries = [
         [info["internal_api"], info.get("architecture")] for info in threadpool_info() if info["user_api"] == "blas"

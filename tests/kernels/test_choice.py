@@ -138,6 +138,7 @@ def test_exact_results_do_not_depend_on_the_choice(member: str, dtype: str, case
     function = getattr(arrconv, member)
     arrays, options = call(member, case, dtype=dtype)
     names = serving(member, case, dtype)
+    names = [name for name in names if name != "fft"]  # its transforms round, whatever they are of
     assert {"table", "gemm", "taps"} <= set(names)
     results = [function(*arrays, algorithm=name, **options) for name in ("auto", *names)]
     with arrconv.limits(workspace=TOO_SMALL):

@@ -8,17 +8,20 @@ import array_api_strict
 import numpy as np
 import pytest
 
-from arrconv import ShapeError, SpecError, UnsupportedError
+from arrconv import DTypeError, ShapeError, SpecError, UnsupportedError
 from arrconv.linop import (
     Circulant,
     CircularConv,
     Conv,
+    ConvergenceWarning,
     Convolve,
     Diagonal,
     Identity,
+    Matrix,
     Operator,
     condition,
     dot_test,
+    inverse,
     pinv,
     rank,
     singular_values,
@@ -26,7 +29,7 @@ from arrconv.linop import (
     wiener,
 )
 from arrconv.linop.frequencies import frequency_form
-from arrconv.linop.spectrum import BUDGET
+from arrconv.linop.matrices import BUDGET
 
 DTYPES = ("float64", "complex128")
 
@@ -93,8 +96,8 @@ def test_singular_values_are_those_of_the_matrix(name: str, dtype: str) -> None:
 @each
 def test_a_pseudo_inverse_fulfils_the_conditions_of_penrose(name: str, dtype: str) -> None:
     operator = ALL[name](dtype)
-    inverse = pinv(operator)
-    a, b = operator.to_matrix(), inverse.to_matrix()
+    found = pinv(operator)
+    a, b = operator.to_matrix(), found.to_matrix()
     values = np.linalg.svd(a, compute_uv=False)
     cond = values.max(initial=0) / min((v for v in values if v > 1e-10), default=1)
     assert cond <= 1e6
@@ -106,9 +109,9 @@ def test_a_pseudo_inverse_fulfils_the_conditions_of_penrose(name: str, dtype: st
     assert norm(b @ a @ b - b) <= limit * max(1, norm(b))
     assert norm((a @ b).conj().T - a @ b) <= limit
     assert norm((b @ a).conj().T - b @ a) <= limit
-    assert dot_test(inverse)
+    assert dot_test(found)
     assert np.abs(pinv(operator.H).to_matrix() - b.conj().T).max(initial=0) <= limit * size
-    assert inverse.method == ("frequencies" if name in PERIODIC else "matrix")
+    assert found.method == ("frequencies" if name in PERIODIC else "matrix")
 
 
 @pytest.mark.parametrize("rcond", [0.0, 0.3, 0.9, 2.0])
@@ -248,23 +251,25 @@ def test_of_any_rank_the_damped_inverse_goes_by_the_border(dtype: str) -> None:
 
 def test_the_border_is_taken_where_the_matrix_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     operator = Conv(delta(2, (3, 3), "float64"), (24, 23), padding=1)
-    inverse = pinv(operator)
-    assert inverse.method == "border"
-    assert inverse.reasons[1] == "matrix: its sides (1104, 1104) exceed 1024, from which on the border is tried first"
-    assert inverse.reasons[2].startswith("border: 96 unknown numbers around a torus of (25, 24), a matrix of 0 MiB; a")
-    assert (inverse @ np.zeros((0, 2, 24, 23))).shape == (0, 2, 24, 23)
+    found = pinv(operator)
+    assert found.method == "border"
+    assert found.reasons[1] == "matrix: its sides (1104, 1104) exceed 1024, from which on the border is tried first"
+    assert found.reasons[2].startswith("border: 96 unknown numbers around a torus of (25, 24), a matrix of 0 MiB; a")
+    assert (found @ np.zeros((0, 2, 24, 23))).shape == (0, 2, 24, 23)
     x = normal(3, 2, 24, 23, dtype="float64")
-    assert np.linalg.norm(inverse @ (operator @ x) - x) <= 1e-13 * np.linalg.norm(x)
+    assert np.linalg.norm(found @ (operator @ x) - x) <= 1e-13 * np.linalg.norm(x)
     monkeypatch.setitem(__import__("sys").modules, "scipy.linalg", None)
     other = pinv(operator)  # without LU factors
     y = normal(2, 24, 23, dtype="float64")
-    assert np.linalg.norm(other @ y - inverse @ y) <= 1e-13 * np.linalg.norm(y)
-    assert np.linalg.norm(other.H @ y - inverse.H @ y) <= 1e-13 * np.linalg.norm(y)
+    assert np.linalg.norm(other @ y - found @ y) <= 1e-13 * np.linalg.norm(y)
+    assert np.linalg.norm(other.H @ y - found.H @ y) <= 1e-13 * np.linalg.norm(y)
     assert pinv(operator, rcond=0.0).method == "matrix"
-    with pytest.raises(
-        UnsupportedError, match=r"there is no way .* but the budget is 0 MiB; matrix: the matrix of Conv"
-    ):
-        pinv(operator, budget=50_000)
+    iterated = pinv(operator, budget=50_000)
+    assert iterated.method == "iteration"
+    assert [reason.partition(":")[0] for reason in iterated.reasons[1:]] == ["matrix", "border", "matrix", "iteration"]
+    assert np.linalg.norm(iterated @ y - found @ y) <= 1e-8 * np.linalg.norm(y)
+    with pytest.raises(UnsupportedError, match=r"but the budget is 0 MiB; iteration: it cannot tell small singular"):
+        pinv(operator, budget=50_000, rcond=0.1)
 
 
 def test_conditions() -> None:
@@ -308,10 +313,33 @@ def test_any_library_and_device_gives_the_same() -> None:
         (lambda: tikhonov(CircularConv(np.ones(3)), 0.0), SpecError, "damp must be above 0"),
         (lambda: tikhonov(CircularConv(np.asarray([np.nan])), 1.0), SpecError, "not finite, and no inverse"),
         (
-            lambda: pinv(Conv(np.ones((8, 8, 3, 3)), (64, 64), padding=1)),
+            lambda: pinv(Conv(np.ones((8, 8, 3, 3)), (64, 64), padding=1), rcond=0.1),
             UnsupportedError,
             r"would take 8,192 MiB, but the budget is 1,024 MiB",
         ),
+        (
+            lambda: pinv(
+                Conv(np.ones((64, 64, 3, 3)), (512, 512), padding=1, padding_mode="circular"), method="frequencies"
+            ),
+            UnsupportedError,
+            r"the symbol of Conv.* would take 8,224 MiB, but the budget is 1,024 MiB",
+        ),
+        (
+            lambda: pinv(Conv(np.ones((64, 64, 3, 3)), (512, 512), padding=1), method="border"),
+            UnsupportedError,
+            r"its symbol on a torus of \(513, 513\) would take 8,240 MiB",
+        ),
+        (
+            lambda: singular_values(Conv(np.full((2, 2, 3, 3), np.nan), (9, 9), padding=1)),
+            SpecError,
+            "and no singular values",
+        ),
+        (lambda: pinv(CircularConv(np.ones(3, np.float16))), DTypeError, "in float32 or float64, but CircularConv"),
+        (lambda: singular_values(Diagonal(np.ones(3, np.float16))), DTypeError, "has dtype float16"),
+        (lambda: inverse(Conv(np.ones(3), (9,))), ShapeError, "maps 9 numbers to 7, and has no inverse"),
+        (lambda: inverse(CircularConv(np.ones(4))), SpecError, "is singular, or too near to it for float64"),
+        (lambda: inverse(Diagonal(np.asarray([1.0, 0.0]))), SpecError, "Diagonal.* is singular"),
+        (lambda: inverse(Conv(np.ones(3), (9,), padding=1), method="iteration"), UnsupportedError, "cannot tell small"),
         (lambda: singular_values(Conv(np.ones(3), (9,)), budget=100), UnsupportedError, "the budget is 0 MiB"),
         (lambda: wiener(Conv(np.ones(3), (9,)), 1.0, 1.0), UnsupportedError, "needs a convolution of periodic arrays"),
         (lambda: wiener(periodic((2, 2), (6, 6), "float64", stride=2), 1.0, 1.0), UnsupportedError, "of stride 1"),
@@ -324,3 +352,43 @@ def test_what_cannot_be_is_said(call: Any, error: type[Exception], message: str)
     with pytest.raises(error, match=message):
         call()
     assert BUDGET == 2**30
+
+
+@pytest.mark.parametrize("dtype", ["float32", "complex128"])
+def test_the_inverse_is_one_from_both_sides(dtype: str) -> None:
+    square = normal(6, 6, dtype=dtype)
+    for operator in (
+        CircularConv(np.asarray([3.0, 1.0, 0.5], dtype), (7,)),
+        Conv(delta(2, (3, 2), dtype), (5, 4), padding=((1, 1), (0, 1))),
+        Matrix(square, (2, 3), (6,)),
+        Identity((0, 3), np.zeros(0, dtype)),
+    ):
+        found = inverse(operator)
+        one = np.eye(operator.size_in)
+        limit = 100 * np.finfo(dtype).eps * np.linalg.cond(operator.to_matrix()) if operator.size_in else 0.0
+        for both in (found @ operator, operator @ found):
+            assert np.abs(both.to_matrix() - one).max(initial=0.0) <= limit
+
+
+@pytest.mark.parametrize("damp", [0.0, 0.3])
+def test_inverses_by_iteration_are_those_of_the_matrix(damp: float) -> None:
+    """Adjoint included; many at once."""
+    for name in ("tall, full", "wide"):
+        operator = ZEROS[name]("complex128")
+        by = [
+            pinv(operator, method=m) if not damp else tikhonov(operator, damp, method=m)
+            for m in ("iteration", "matrix")
+        ]
+        y, x = (normal(2, 3, *shape, dtype="complex128") for shape in (operator.shape_out, operator.shape_in))
+        found, expected = (way @ y for way in by)
+        assert np.linalg.norm(found - expected) <= 1e-8 * np.linalg.norm(expected)
+        found, expected = (way.H @ x for way in by)
+        assert np.linalg.norm(found - expected) <= 1e-8 * np.linalg.norm(expected)
+
+
+def test_an_iteration_that_does_not_arrive_warns() -> None:
+    operator = Diagonal(np.logspace(-9, 0, 3000))
+    with pytest.warns(ConvergenceWarning, match=r"stopped after 2000 iterations.* of where it began"):
+        found = pinv(operator, method="iteration") @ np.ones(3000)
+    gradient = operator.H @ (operator @ found - 1)
+    assert np.linalg.norm(gradient) > 1e-10 * np.linalg.norm(operator.H @ np.ones(3000))  # so that it warned rightly

@@ -8,8 +8,8 @@ import array_api_strict
 import numpy as np
 import pytest
 
-from arrconv import SpecError
-from arrconv.linop import CircularConv, Conv, Diagonal, Identity, Operator, norm_bounds
+from arrconv import ShapeError, SpecError
+from arrconv.linop import CircularConv, Conv, Diagonal, Identity, Operator, gram_iteration, norm_bounds
 
 
 def normal(*shape: int, dtype: str) -> Any:
@@ -70,3 +70,34 @@ def test_any_library_and_device() -> None:
     found = norm_bounds(Conv(w, (14,), padding=1))
     expected = norm_bounds(Conv(normal(3, 2, 3, dtype="float64"), (14,), padding=1))
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "complex128"])
+@pytest.mark.parametrize("shape", [(5, 3, 4), (2, 3, 6, 2), (3, 3), (4, 1, 1)])
+def test_gram_iteration_brackets_the_largest_singular_value(shape: tuple[int, ...], dtype: str) -> None:
+    matrices = 1e3 * normal(*shape, dtype=dtype)
+    matrices[(0,) * len(shape[:-2])] *= 1e-30
+    largest = np.linalg.svdvals(matrices).max()
+    for rtol in (0.5, 1e-3):
+        found = gram_iteration(matrices, rtol=rtol)
+        slack = 1 + 100 * np.finfo(dtype).eps
+        assert found.low <= largest * slack
+        assert largest <= found.high * slack
+        assert found.high <= (1 + rtol) * found.low * slack
+    assert gram_iteration(matrices, iterations=0).iterations == 0
+    assert gram_iteration(np.zeros((2, 3, 3), dtype)).high == 0.0
+    assert gram_iteration(np.zeros((0, 3, 3), dtype)).high == 0.0
+    with pytest.raises(SpecError, match="not finite"):
+        gram_iteration(matrices * np.asarray(np.nan, dtype))
+    with pytest.raises(ShapeError, match="has two axes or more"):
+        gram_iteration(matrices[(0,) * (len(shape) - 1)])
+
+
+def test_a_symbol_beyond_the_budget_is_not_made() -> None:
+    """The bound from above is then that of the sums, for zeros as for periods."""
+    w = normal(8, 8, 3, 3, dtype="float64")
+    for mode in ("zeros", "circular"):
+        operator = Conv(w, (40, 30), padding=1, padding_mode=mode)
+        near, far = norm_bounds(operator), norm_bounds(operator, budget=1000)
+        assert near.high < far.high < 10 * near.high
+        assert far.low <= near.high * (1 + 1e-12)

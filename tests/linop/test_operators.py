@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import array_api_strict
+import ml_dtypes
 import numpy as np
 import pytest
 
+import arrconv
 from arrconv import DeviceError, DTypeError, ShapeError, SpecError
 from arrconv.linop import (
     FFT,
@@ -18,6 +20,7 @@ from arrconv.linop import (
     Correlate,
     Crop,
     Diagonal,
+    Differences,
     Downsample,
     Identity,
     Operator,
@@ -67,6 +70,9 @@ OPERATORS: dict[str, Callable[[str], Operator]] = {
     "pad, circular": lambda t: Pad((4,), [(5, 2)], numbers(0, dtype=t), mode="circular"),
     "pad, replicated": lambda t: Pad((2, 4), [2], numbers(0, dtype=t), mode="replicate"),
     "crop": lambda t: Crop((2, 5, 6), [(1, 2), 1], numbers(0, dtype=t)),
+    "differences": lambda t: Differences((2, 3, 4), 2, numbers(0, dtype=t)),
+    "differences of one number": lambda t: Differences((2, 1), 1, numbers(0, dtype=t)),
+    "differences of nothing": lambda t: Differences((2, 0), 2, numbers(0, dtype=t)),
     "downsample": lambda t: Downsample((2, 7, 6), (3, 2), numbers(0, dtype=t)),
     "conv": lambda t: of_conv(t),
     "conv, all options": lambda t: of_conv(t, stride=(2, 1), padding=((1, 0), (2, 3)), dilation=(1, 2)),
@@ -197,6 +203,47 @@ def test_convolutions_of_signal_processing_are_their_definitions(lengths: tuple[
         assert np.array_equal(Convolve(kernel, (6, 5), extent="same").H @ x, same)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "complex64"])
+def test_the_matrix_of_a_circular_convolution_has_the_numbers_of_its_kernel(dtype: str) -> None:
+    """Exactly, though it is applied by transforms: a block of rolled kernels for each pair of channels."""
+    kernel = numbers(3, 2, 4, 5, dtype=dtype)
+    matrix = CircularConv(kernel, origin=1, size=(4, 5)).to_matrix()
+    columns = [np.roll(kernel, (i - 1, j - 1), axis=(2, 3)).reshape(3, 2, 20) for i in range(4) for j in range(5)]
+    assert np.array_equal(matrix, np.stack(columns, axis=3).transpose(0, 2, 1, 3).reshape(60, 40))
+    other = CircularConv(kernel, origin=1, size=(4, 5)).H.to_matrix()  # whose kernel comes back from its symbol
+    assert near(other, matrix.conj().T)
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4])
+@pytest.mark.parametrize("size", [(5,), (3, 4), (3, 2, 4)])
+def test_upsampling_is_interpolation_and_the_transpose_of_a_strided_convolution(size: Any, factor: int) -> None:
+    """Both in whole numbers: 2·factor times the formula on each axis, and kernels laid down on the stretched grid."""
+    x = np.random.default_rng(0).integers(-50, 50, (1, *size))
+    taps = np.arange(2 * factor - factor % 2)
+    row = 2 * factor - np.abs(2 * taps - (len(taps) - 1))  # 1, 3, …, 3, 1, or 2, 4, …, 4, 2
+    kernel, formula, ndim = np.ones((1,) * len(size), int), x, len(size)
+    for axis, n in enumerate(size):
+        kernel = kernel * row.reshape(*(len(row) if other == axis else 1 for other in range(ndim)))
+        place = 2 * np.arange(n * factor) + 1 - factor  # of the middles of fine cells, in units of 1/(2·factor)
+        low, share = place // (2 * factor), place % (2 * factor)
+        below, above = (formula.take(np.clip(at, 0, n - 1), axis=axis + 1) for at in (low, low + 1))
+        share = share.reshape(*(-1 if other == axis else 1 for other in range(ndim)))
+        formula = (2 * factor - share) * below + share * above
+    edged = np.pad(x, [(0, 0)] + [(1, 1)] * ndim, mode="edge")
+    padding = (len(taps) - factor) // 2
+    laid = arrconv.conv_transpose(edged[None], kernel[None, None], stride=factor, padding=padding)[0]
+    assert np.array_equal(laid[(..., *(slice(factor, -factor),) * ndim)], formula)
+    found = Upsample((1, *size), factor, np.zeros(0)) @ x.astype(float)
+    assert np.abs(found - formula / (2 * factor) ** ndim).max() <= (0 if factor != 3 else 100 * np.finfo(float).eps)
+
+
+def test_differences_are_those_of_numpy() -> None:
+    x = numbers(2, 3, 4, 5, dtype="float64")
+    found = Differences((3, 4, 5), 2, x) @ x
+    assert np.array_equal(found[:, 0], np.diff(x, axis=2, append=x[:, :, -1:]))
+    assert np.array_equal(found[:, 1], np.diff(x, axis=3, append=x[..., -1:]))
+
+
 def test_operators_act_on_the_last_axes_of_any_batch() -> None:
     operator = of_conv("float64")
     x = numbers(2, 4, 3, 5, 6, dtype="float64")
@@ -233,6 +280,7 @@ def test_operators_act_on_the_last_axes_of_any_batch() -> None:
         (lambda: Upsample((1, 3), 2, np.zeros(0), mode="cubic"), SpecError, "mode='cubic' is unknown"),
         (lambda: FFT((3,), 1, np.zeros(0)), DTypeError, "Fourier transforms are complex"),
         (lambda: FFT((3,), 2, np.zeros(0, complex)), SpecError, "ndim must be from 1 to 1"),
+        (lambda: Differences((3,), 2, np.zeros(0)), SpecError, "ndim must be from 1 to 1"),
         (lambda: stack([]), SpecError, "there is no operator to stack"),
         (lambda: stack([Identity((2,), np.zeros(0)), Identity((3,), np.zeros(0))]), ShapeError, "do not take the same"),
         (lambda: stack([short("float64"), diagonal("float64")]), ShapeError, "do not take the same"),
@@ -255,3 +303,14 @@ def test_what_does_not_fit_is_refused(call: Any, error: type[Exception], message
 def test_an_operator_says_what_it_maps() -> None:
     assert str(of_conv("float64")) == "Conv((3, 5, 6) → (4, 4, 4))"
     assert str(diagonal("float64").H) == "Adjoint((3,) → (3,))"
+
+
+def test_half_precision_goes_by_float32_and_comes_back() -> None:
+    kernel = np.asarray([1.0, 2.0, 3.0], np.float16)
+    circular = CircularConv(kernel, (6,))
+    assert (circular @ np.ones(6, np.float16)).dtype == np.float16
+    assert np.array_equal(circular @ np.ones(6, np.float16), np.full(6, 6.0))
+    for operator in (circular, circular.H, Conv(kernel, (6,), padding=1)):
+        assert dot_test(operator)
+    with pytest.raises(DTypeError, match="no bfloat16, but got dtype bfloat16"):
+        Diagonal(np.ones(3, ml_dtypes.bfloat16))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import array_api_strict
@@ -9,11 +10,11 @@ import numpy as np
 import pytest
 
 from arrconv import DTypeError, ShapeError, SpecError
-from arrconv.linop import CircularConv, Conv, Diagonal, Identity, Operator, pinv
-from arrconv.linop.solve import Step, cg, cgls, lsmr
+from arrconv.linop import CircularConv, Conv, Diagonal, Identity, Matrix, Operator, pinv, tikhonov
+from arrconv.linop.solve import Step, cg, cgls, fista, lsmr, lsqr
 
 DTYPES = ("float64", "complex128")
-LEAST = {"cgls": cgls, "lsmr": lsmr}
+LEAST = {"cgls": cgls, "lsqr": lsqr, "lsmr": lsmr}
 
 
 def normal(*shape: int, dtype: str, seed: int = 0) -> Any:
@@ -54,6 +55,78 @@ def test_least_squares_of_any_shape_and_rank(solver: str, name: str, damp: float
     assert (sizes <= 1e-12 * found.norms[0]).all()
 
 
+@cache
+def near_identity(dtype: str, mode: Any) -> Operator:
+    """A convolution of two channels to three that is near one of them for each."""
+    w = 0.05 * normal(3, 2, 3, 3, dtype=dtype)
+    w[[0, 1], [0, 1], 1, 1] = 1.0
+    return Conv(w, (5, 6), padding=1, padding_mode=mode)
+
+
+@cache
+def guide(damp: float, dtype: str) -> Operator:
+    """(A.H A + damp²)⁻¹ of the circular convolution beside that with zeros around."""
+    circular = near_identity(dtype, "circular")
+    if not damp:
+        return pinv(circular) @ pinv(circular).H
+    return (Identity(circular.shape_in, circular.example) - tikhonov(circular, damp) @ circular) / damp**2
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("damp", [0.0, 0.7])
+@pytest.mark.parametrize("solver", LEAST)
+def test_a_preconditioner_saves_iterations_and_changes_nothing_else(solver: str, damp: float, dtype: str) -> None:
+    operator = near_identity(dtype, "zeros")
+    b = normal(2, *operator.shape_out, dtype=dtype)
+    plain = LEAST[solver](operator, b, damp=damp, rtol=1e-13)
+    guided = LEAST[solver](operator, b, damp=damp, rtol=1e-13, preconditioner=guide(damp, dtype))
+    assert guided.is_converged.all()
+    assert guided.iterations < plain.iterations
+    assert np.abs(guided.x - plain.x).max() <= 1e-10 * np.abs(plain.x).max()
+
+
+@pytest.mark.parametrize("is_guided", [False, True])
+@pytest.mark.parametrize("begins", ["at 0", "elsewhere"])
+@pytest.mark.parametrize("damp", [0.0, 0.7])
+@pytest.mark.parametrize("solver", LEAST)
+def test_norms_are_what_they_are_said_to_be(solver: str, damp: float, begins: str, is_guided: bool) -> None:
+    operator = near_identity("complex128", "zeros")
+    b = normal(*operator.shape_out, dtype="complex128")
+    x0 = None if begins == "at 0" else normal(*operator.shape_in, dtype="complex128")
+    near = guide(damp, "complex128") if is_guided else None
+    weights = guide(damp, "complex128").to_matrix() if is_guided and solver != "cgls" else np.eye(operator.size_in)
+
+    def norm(x: Any) -> Any:
+        s = np.ravel(operator.H @ (b - operator @ x) - damp**2 * x)
+        return np.sqrt(np.vdot(s, weights @ s).real)
+
+    steps: list[Step] = []
+    found = LEAST[solver](operator, b, damp=damp, x0=x0, preconditioner=near, callback=steps.append)
+    zero = np.zeros(operator.shape_in, complex)
+    expected = [norm(zero if x0 is None else x0), *(norm(step.x) for step in steps)]
+    assert np.abs(found.norms - expected).max() <= 1e-12 * expected[0]
+    assert found.is_converged
+    for share in (0.999, 1.001):  # of the limit, which is relative to the norm for x = 0
+        rtol = share * expected[0] / norm(zero)
+        looked = LEAST[solver](operator, b, damp=damp, x0=x0, preconditioner=near, rtol=rtol, iterations=0)
+        assert looked.is_converged == (share > 1)
+
+
+@pytest.mark.parametrize("solver", LEAST)
+def test_one_that_is_done_stays_as_it_is(solver: str) -> None:
+    """After its one iteration, bidiagonalisation of what is left would be one of rounding errors."""
+    left, right = (np.linalg.qr(normal(n, n, dtype="float64"))[0] for n in (40, 30))
+    values = np.where(np.arange(30) < 20, np.logspace(0, -1, 30), 0.0)
+    operator = Matrix((left[:, :30] * values) @ right.T)
+    b = np.stack([left[:, 0] + 3 * left[:, 25], normal(40, dtype="float64")])
+    steps: list[Step] = []
+    found = LEAST[solver](operator, b, rtol=1e-12, callback=steps.append)
+    assert found.iterations > 15
+    assert all(np.array_equal(step.x[0], steps[0].x[0]) for step in steps)
+    assert np.abs(found.x[0] - right[:, 0]).max() <= 1e-13
+    assert np.abs(found.x[1] - np.linalg.pinv(operator.matrix, rcond=1e-10) @ b[1]).max() <= 1e-10
+
+
 def test_norms_of_lsmr_never_grow() -> None:
     operator = OPERATORS["tall"]("float64")
     found = lsmr(operator, normal(*operator.shape_out, dtype="float64"), rtol=1e-12)
@@ -89,7 +162,7 @@ def test_a_good_preconditioner_saves_iterations() -> None:
     assert np.allclose(guided.x, plain.x, rtol=0, atol=1e-8)
 
 
-@pytest.mark.parametrize("solver", [cg, cgls, lsmr])
+@pytest.mark.parametrize("solver", [cg, cgls, lsqr, lsmr, fista])
 def test_why_it_stopped(solver: Any) -> None:
     operator: Operator = Diagonal(np.linspace(1, 100, 50))
     b = np.ones(50)
@@ -120,13 +193,26 @@ def test_an_indefinite_system_is_named() -> None:
     assert not found.is_converged
 
 
-@pytest.mark.parametrize("solver", [cg, cgls, lsmr])
+@pytest.mark.parametrize("solver", [cg, cgls, lsqr, lsmr])
 def test_any_library_and_device(solver: Any) -> None:
     device = array_api_strict.Device("device1")
     d = array_api_strict.asarray([1.0, 2.0, 4.0], device=device)
     found = solver(Diagonal(d), array_api_strict.ones(3, device=device), rtol=1e-12)
     assert found.x.device == device
     assert float(array_api_strict.max(array_api_strict.abs(d * found.x - 1.0))) <= 1e-12
+
+
+@pytest.mark.parametrize("dtype", ["float32", "complex64"])
+@pytest.mark.parametrize("solver", LEAST)
+def test_any_library_and_device_with_all_options(solver: str, dtype: str) -> None:
+    xp, device = array_api_strict, array_api_strict.Device("device1")
+    d = xp.asarray([1.0, 2.0, 4.0], dtype=getattr(xp, dtype), device=device)
+    near = Diagonal(1 / (d * d + 1.5))
+    b = xp.ones((2, 3), dtype=d.dtype, device=device)
+    found = LEAST[solver](Diagonal(d), b, damp=1.0, x0=2 * b, preconditioner=near, rtol=1e-5, check=2)
+    assert bool(xp.all(found.is_converged))
+    assert (found.x.dtype, found.x.device) == (d.dtype, device)
+    assert float(xp.max(xp.abs(found.x - d / (d * d + 1)))) <= 1e-5
 
 
 @pytest.mark.parametrize(
@@ -138,6 +224,14 @@ def test_any_library_and_device(solver: Any) -> None:
         (lambda a: lsmr(a, np.ones(3), damp=-1), SpecError, "damp must not be negative"),
         (lambda a: cg(a, np.ones(3, np.float32)), DTypeError, "b has dtype float32, but the operator has float64"),
         (lambda a: cg(a, np.ones(3), preconditioner=Diagonal(np.ones(2))), ShapeError, "does not take and give what"),
+        (lambda a: lsqr(a, np.ones(3), preconditioner=Diagonal(np.ones(2))), ShapeError, "does not take and give what"),
+        (lambda a: cgls(a, np.ones(3), x0=np.ones(3, np.float32)), DTypeError, "x0 has float32"),
+        (
+            lambda a: lsqr(a, np.ones(3), dam=1),
+            TypeError,
+            r"lsqr\(\) got an unexpected keyword argument 'dam'; .* damp",
+        ),
+        (lambda a: cg(a, np.ones(3), damp=1), TypeError, r"cg\(\) got an unexpected keyword argument 'damp'"),
         (lambda a: cg(a, np.ones(3), rtol=-1), SpecError, "rtol must not be negative"),
         (lambda a: cg(a, np.ones(3), iterations=-1), SpecError, "iterations must be at least 0"),
         (lambda a: cg(a, np.ones(3), check=0), SpecError, "check must be at least 1"),

@@ -2,68 +2,54 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
-from arrconv.functional.reals import as_number
-from arrconv.linop.solve.solution import Options, Sides
+from arrconv.linop.solve.least_squares import LeastSquares, LeastSquaresOptions
+from arrconv.spec import check_options
 
 if TYPE_CHECKING:
     from arrconv._namespace import Array
     from arrconv.linop.operator import Operator
-    from arrconv.linop.solve.solution import Callback, Solution
+    from arrconv.linop.solve.solution import Solution
 
 
-def cgls(
-    operator: Operator,
-    b: Array,
-    /,
-    *,
-    damp: float = 0.0,
-    x0: Array | None = None,
-    rtol: float = 1e-8,
-    atol: float = 0.0,
-    iterations: int = 1000,
-    callback: Callback | None = None,
-    check: int = 1,
-) -> Solution:
+def cgls(operator: Operator, b: Array, /, **options: Unpack[LeastSquaresOptions]) -> Solution:
     """Find the x with the least ‖A x − b‖² + damp²·‖x‖²; from 0 on, the one with the least ‖x‖ of several.
 
     Args:
         operator: A, of any shape.
         b: (*batch, *shape_out); each is solved on its own.
-        damp: not negative.
-        x0: where the search begins, (*batch, *shape_in); 0 without it.
-        rtol, atol: it stops where ‖A.H (b − A x) − damp²·x‖ ≤ max(rtol·‖A.H b‖, atol).
-        iterations: the most that are taken.
-        callback: is told of each iteration by a `Step`; it stops if that returns True.
-        check: after so many iterations each it is looked whether all are done, which a GPU has to wait for.
+        options: damp, preconditioner, x0, rtol, atol, iterations, callback and check, as for `LeastSquaresOptions` and
+            `SolverOptions`; the scale is ‖A.H b‖.
 
     Returns:
-        A `Solution`, whose norms are those of A.H (b − A x) − damp²·x.
+        A `Solution`, whose norms are those of A.H (b − A x) − damp²·x, with a preconditioner, too.
 
     Raises:
         ShapeError: shapes do not fit.
         SpecError: an option has no meaning.
+        DTypeError, DeviceError: arrays are of another library or dtype than the operator, or on another device.
 
-    Source: Å. Björck, "Numerical methods for least squares problems", 1996, section 7.4.1.
+    Source: Å. Björck, "Numerical methods for least squares problems", 1996, sections 7.4.1 and 7.4.2.
 
     >>> import numpy as np
     >>> from arrconv.linop import Diagonal
     >>> np.round(cgls(Diagonal(np.asarray([3.0, 0.0])), np.asarray([3.0, 5.0])).x, 12)
     array([1., 0.])
     """
-    power = as_number(damp, "damp") ** 2
-    sides = Sides(operator, b, Options(x0, rtol, atol, iterations, callback, check))
-    x = sides.start()
-    r = sides.b - operator._map(x) if x0 is not None else sides.b
-    s = operator._map_back(r) - power * x
-    p, gamma = s, sides.inner(s, s)
-    limit = sides.limit(sides.norm(operator._map_back(sides.b)) if x0 is not None else sides.norm(s))
-    while sides.goes_on(x, sides.norm(s), limit):
-        q = operator._map(p)
-        alpha = sides.ratio(gamma, sides.inner(q, q) + power * sides.inner(p, p))
-        x, r = x + sides.times(alpha, p), r - sides.times(alpha, q)
-        s = operator._map_back(r) - power * x
-        before, gamma = gamma, sides.inner(s, s)
-        p = s + sides.times(sides.ratio(gamma, before), p)
-    return sides.solution(x, limit)
+    check_options("cgls", options, LeastSquaresOptions)
+    problem = LeastSquares(operator, b, **options)
+    a, x = problem.operator, problem.start()
+    r = problem.residual(x)
+    s = a._map_back(r)
+    p = z = problem.preconditioned(s)
+    gamma, limit = problem.inner(s, z), problem.limit_from(problem.norm(s), problem.norm)
+    while problem.goes_on(x, problem.norm(s), limit):
+        q = a._map(p)
+        alpha = problem.ratio(gamma, problem.inner(q, q))
+        x, r = problem.updated(x, x + problem.times(alpha, p)), r - problem.times(alpha, q)
+        s = a._map_back(r)
+        z = problem.preconditioned(s)
+        before, gamma = gamma, problem.inner(s, z)
+        p = z + problem.times(problem.ratio(gamma, before), p)
+    return problem.solution(x)

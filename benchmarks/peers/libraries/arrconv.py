@@ -1,4 +1,4 @@
-"""arrconv on NumPy arrays."""
+"""arrconv, on NumPy arrays unless it is given others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 
 def prepare(task: Task) -> Callable[[], Array]:
-    x, w, g = task.operands
+    return call_of(task, *task.operands)
+
+
+def call_of(task: Task, x: Array, w: Array, g: Array) -> Callable[[], Array]:
+    """The call of a task on operands wherever they are."""
     row, geometry = task.row, task.row.geometry
     options: dict[str, Any] = dict(geometry.options)
     if not row.is_transposed:

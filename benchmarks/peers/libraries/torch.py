@@ -1,4 +1,7 @@
-"""PyTorch on the CPU; gradients are autograd's, through a graph that is kept, so that no forward pass is timed."""
+"""PyTorch, on the CPU unless it is given tensors elsewhere.
+
+Gradients are autograd's, through a graph that is kept, so that no forward pass is timed.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,11 @@ if TYPE_CHECKING:
 
 
 def prepare(task: Task) -> Callable[[], Any]:
-    x, w, g = (torch.from_numpy(array) for array in task.operands)
+    return call_of(task, *(torch.from_numpy(array) for array in task.operands))
+
+
+def call_of(task: Task, x: Any, w: Any, g: Any) -> Callable[[], Any]:
+    """The call of a task on tensors, on whatever device they are."""
     geometry = task.row.geometry
     spec = geometry.options
     kind = "conv_transpose" if task.row.is_transposed else "conv"

@@ -1,5 +1,7 @@
 """arrconv on CuPy."""
 
+from typing import Any
+
 import cupy
 
 import arrconv
@@ -20,3 +22,19 @@ def adapter() -> OwnAdapter:
     return OwnAdapter(
         "cupy", f"arrconv {arrconv.__version__}, CuPy {cupy.__version__} on {device}", cupy.asarray, cupy.asnumpy
     )
+
+
+def device() -> dict[str, Any]:
+    """What there is to know about the device at hand, its driver and CUDA."""
+    runtime, at = cupy.cuda.runtime, cupy.cuda.Device()
+    free, memory = runtime.memGetInfo()
+    return {
+        "name": runtime.getDeviceProperties(at.id)["name"].decode(),
+        "compute_capability": at.compute_capability,
+        "devices": runtime.getDeviceCount(),
+        "memory": memory,
+        "free_memory": free,
+        "driver": runtime.driverGetVersion(),
+        "cuda": runtime.runtimeGetVersion(),
+        "cupy": cupy.__version__,
+    }

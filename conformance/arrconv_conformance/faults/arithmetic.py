@@ -85,13 +85,16 @@ def _long(call: Call) -> bool:
 
 def _steps(dtype: str, *dtypes: str) -> Broken:
     """Each sum rounded to a narrow dtype after each addition."""
-    narrow = numpy_dtype(dtype)
-    return _of(lambda call: summed(call, lambda total: total.astype(narrow).astype(total.dtype)), *dtypes)
+    return _of(lambda call: summed(call, lambda total: _narrowed(total, dtype)), *dtypes)
+
+
+def _narrowed(array: Array, dtype: str) -> Array:
+    """Rounded to a dtype, which may be one that is not installed where the fault is only listed."""
+    return array.astype(numpy_dtype(dtype)).astype(array.dtype)
 
 
 def _blocks(dtype: str, block: int, *dtypes: str) -> Broken:
     """Sums rounded to a narrow dtype between blocks."""
-    narrow = numpy_dtype(dtype)
 
     def broken(call: Call) -> Array:
         terms = terms_of(call)
@@ -101,7 +104,7 @@ def _blocks(dtype: str, block: int, *dtypes: str) -> Broken:
         with np.errstate(all="ignore"):
             for start in range(0, terms.table.shape[1], block):
                 part = total + terms.table[:, start : start + block].sum(axis=1)
-                total = part.astype(narrow).astype(np.float64)
+                total = _narrowed(part, dtype)
             return finished(call, total if terms.bias is None else total + terms.bias, terms)
 
     return _of(broken, *dtypes)

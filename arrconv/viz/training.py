@@ -1,12 +1,13 @@
-"""Pictures: curves of training, and pictures side by side."""
+"""Pictures of training: its curves, and pictures side by side."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from arrconv.errors import ShapeError, UnsupportedError
+from arrconv.errors import ShapeError
+from arrconv.viz.canvas import new_figure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,11 +39,7 @@ def draw_curves(history: list[dict[str, float]], file: Path) -> None:
     Raises:
         UnsupportedError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UnsupportedError("curves need matplotlib: pip install 'arrconv[train]'") from None
-    figure: Any = Figure(figsize=(8, 3.2), layout="constrained")
+    figure = new_figure(8, 3.2, layout="constrained")
     shown = [
         (name, label) for name, label in (("loss", "loss"), ("psnr", "PSNR in dB")) if name in (history or [{}])[0]
     ]

@@ -1,0 +1,242 @@
+"""The engine for CuPy alone, in CUDA: windows gathered by one kernel for a matrix product, or multiplied in place.
+
+It is gemm's walk in gemm's workspace, but a block's columns come from one launch that reads the source where it lies,
+whatever its strides and dtype, with neither a padded copy nor a view. Where there are few channels a second kernel adds
+products directly and gathers nothing. It also computes ∂T/∂x where w is not finite, as the device itself finds out, so
+that no call waits for the device. All work goes to CuPy's current stream. The source, `cuda.cu`, is compiled by NVRTC
+for the device that runs it. No device has so far: compilers have accepted it, and the host has run it thread by thread
+for the tests. What `_THREADS`, `_ROWS` and `_FEW` should be is for a measurement to say.
+
+Not built: a matrix product that gathers as it multiplies (implicit GEMM), on tensor cores. It would need tiles of both
+matrices in shared memory, filled asynchronously two or more ahead; `mma` instructions for float16 and bfloat16 with
+float32 sums, for TF32 only where it is claimed, and for float64; tile sizes by device and dtype, found by measuring;
+and, since such a kernel synchronises its threads, a device to test it on.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache, partial
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from arrconv.kernels.base import Kernel, Problem, in_dtype
+from arrconv.kernels.correlate import by_blocks
+from arrconv.kernels.correlations import contract_x, contract_y
+from arrconv.kernels.gather import Gather
+from arrconv.kernels.gemm import contract_w, lacks_room
+from arrconv.kernels.integers import in_float64
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from arrconv._namespace import Array
+    from arrconv.axis import Windows
+    from arrconv.kernels.base import Contract
+    from arrconv.kernels.blocks import Box
+
+TYPES = {
+    "float16": "Half",
+    "bfloat16": "Bfloat",
+    "float32": "float",
+    "float64": "double",
+    "complex64": "Complex<float>",
+    "complex128": "Complex<double>",
+    "int8": "signed char",
+    "int16": "short",
+    "int32": "int",
+    "int64": "long long",
+    "uint8": "unsigned char",
+    "uint16": "unsigned short",
+    "uint32": "unsigned int",
+    "uint64": "unsigned long long",
+}
+"""The type in C++ of the elements of each dtype."""
+SUMS = TYPES | {"int64": "unsigned long long"}
+"""That of their sums: of all integers it is one that may overflow, and which then has the bits of int64."""
+OPTIONS = ("-std=c++17",)
+"""Of the compiler, NVRTC or nvcc."""
+
+_THREADS = 256  # of a block
+_ROWS = 4  # that a thread of the direct kernel adds, for each element that it reads
+_FEW = 4  # channels of a group, on either side, up to which a column is used too seldom to be worth gathering
+_INT_REACH = 2**31 - 2**10  # what an int can count to, less a last block's threads that have nothing to do
+
+
+def refuses(problem: Problem) -> str | None:
+    """Why cuda cannot serve a problem, or None."""
+    if problem.backend.library != "cupy":
+        return f"it works on CuPy arrays, not on those of {problem.backend.library}"
+    geometry = problem.geometry
+    channels = (geometry.in_channels // geometry.groups, geometry.out_channels // geometry.groups)
+    is_gathered = problem.direction == "w" or not _is_direct(geometry.ndim, *channels)
+    return lacks_room(problem) if is_gathered else None
+
+
+def yields(problem: Problem) -> str | None:
+    """Why it is left to others, of the arrays that it works on."""
+    is_served = problem.backend.library == "cupy"
+    return "its speed has not been measured yet; it runs only when asked for" if is_served else None
+
+
+def contract(problem: Problem, first: Array, second: Array) -> Array:
+    """The contraction, in the accumulator's dtype."""
+    return _CONTRACTIONS[problem.direction](problem, first, second)
+
+
+def _with_zeros(lib: Any, source: Array, matrix: Array, windows: tuple[Windows, ...], *outs: Array) -> None:
+    """The `Correlate` of a convolution, which multiplies the zeros of the padding."""
+    if _is_direct(len(windows), source.shape[2], outs[0].shape[2]):
+        _multiply(source, matrix, windows, outs, multiplies_zeros=True)
+    else:
+        by_blocks(lib, source, matrix, windows, *outs, gatherer=FusedGather)
+
+
+def _without_zeros(lib: Any, source: Array, matrix: Array, windows: tuple[Windows, ...], *outs: Array) -> None:
+    """The `Correlate` of ∂T/∂x: what lies beyond the border of y is no part of the form.
+
+    A matrix product multiplies zeros there all the same, which shows where the matrix is not finite. In that case, of
+    which nobody but the device need know, the direct kernel replaces what was found.
+    """
+    if _is_direct(len(windows), source.shape[2], outs[0].shape[2]):
+        _multiply(source, matrix, windows, outs, multiplies_zeros=False)
+        return
+    by_blocks(lib, source, matrix, windows, *outs, gatherer=FusedGather)
+    if matrix.dtype.kind not in "iu" and not all(w.is_inside for w in windows):
+        is_finite = lib.all(lib.isfinite(in_dtype(matrix, outs[0].dtype)), keepdims=True)
+        _multiply(source, matrix, windows, outs, multiplies_zeros=False, unless=is_finite)
+
+
+def _is_direct(ndim: int, *channels: int) -> bool:
+    return ndim > 0 and min(channels) <= _FEW
+
+
+class FusedGather(Gather):
+    """Gathers windows by one launch, from wherever the source has its elements and in whatever dtype."""
+
+    def _copy(self, columns: Array, images: Array, box: Box) -> None:
+        ndim, (n, g, c) = len(box.windows), images.shape[:3]
+        from_image, from_group, from_channel, *read = _strides(images)
+        image, group, channel, *inner = _strides(columns)
+        walk = Walk(
+            counts=(n, g, 1, c),
+            source=(from_image, from_group, 0, from_channel),
+            matrix=(0, 0, 0, 0),
+            target=(image, group, 0, channel),
+            windows=box.windows,
+            along=tuple(zip(read, inner[:ndim], inner[ndim:], strict=True)),
+        )
+        walk.launch("gather", [ndim], [images, columns], n * g * c)
+
+
+def _multiply(
+    source: Array,
+    matrix: Array,
+    windows: tuple[Windows, ...],
+    outs: Sequence[Array],
+    *,
+    multiplies_zeros: bool,
+    unless: Array | None = None,
+) -> None:
+    """What a `Correlate` does, by the direct kernel; nothing where an array of one bool holds true."""
+    matrix = in_dtype(matrix, outs[0].dtype)
+    (n, g, c), rows = source.shape[:3], outs[0].shape[2]
+    together = min(rows, _ROWS)
+    from_image, from_group, from_channel, *read = _strides(source)
+    of_group, of_row, of_channel, *taps = _strides(matrix)
+    for number, out in enumerate(outs):
+        image, group, row, *positions = _strides(out)
+        walk = Walk(
+            counts=(n, g, rows, c),
+            source=(from_image, from_group, 0, from_channel),
+            matrix=(0, of_group, of_row, of_channel),
+            target=(image, group, row, 0),
+            windows=windows,
+            along=tuple(zip(read, taps, positions, strict=True)),
+            multiplies_zeros=multiplies_zeros,
+        )
+        part = matrix[:, number * rows : (number + 1) * rows]
+        walk.launch("direct", [len(windows), together], [source, part, out, unless], n * g * -(-rows // together))
+
+
+def _strides(array: Array) -> list[int]:
+    """How many elements apart neighbours along each axis lie."""
+    return [stride // array.itemsize for stride in array.strides]
+
+
+FourNumbers = tuple[int, int, int, int]
+"""One for images, groups, rows and channels each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """The `Walk` of `cuda.cu`: how many there are of what, and the strides of arrays, in elements.
+
+    `along` has three strides for each axis: in the source, from tap to tap, and from position to position.
+    """
+
+    counts: FourNumbers
+    source: FourNumbers
+    matrix: FourNumbers
+    target: FourNumbers
+    windows: tuple[Windows, ...]
+    along: tuple[tuple[int, int, int], ...]
+    multiplies_zeros: bool = False
+
+    def launch(self, kernel: str, sizes: list[int], arrays: list[Any], lines: int) -> None:
+        """Start a kernel with these sizes in its name on arrays: the source, one of the dtype of sums, ….
+
+        There is a thread for each position of so many lines.
+        """
+        source, total = (array.dtype.name for array in arrays[:2])
+        name = f"{kernel}<{', '.join([*map(str, sizes), TYPES[source], SUMS[total], self.index_type()])}>"
+        threads = lines * math.prod(w.count for w in self.windows)
+        launch(name, -(-threads // _THREADS), _THREADS, [*arrays, self.packed()])
+
+    def index_type(self) -> str:
+        """The type in C++ of all indices and offsets: int where all of them together are within its reach."""
+        reach = sum(
+            abs(stride) * count
+            for strides in (self.source, self.matrix, self.target)
+            for stride, count in zip(strides, self.counts, strict=True)
+        )
+        for w, (read, tap, position) in zip(self.windows, self.along, strict=True):
+            reach += max(abs(read), 1) * max(-w.start, w.stop, w.size) + abs(tap) * w.taps + abs(position) * w.count
+        return "int" if reach <= _INT_REACH else "long long"
+
+    def packed(self) -> Any:
+        """All of it as an array of one element, which CuPy gives to kernels by value."""
+        numbers = [*self.counts, *self.source, *self.matrix, *self.target, int(self.multiplies_zeros)]
+        for w, strides in zip(self.windows, self.along, strict=True):
+            numbers += [w.size, w.taps, w.count, w.step, w.spacing, w.start, *strides]
+        return np.asarray(numbers, np.int64).view(f"V{8 * len(numbers)}")
+
+
+def launch(name: str, blocks: int, threads: int, arguments: list[Any]) -> None:
+    """Start a kernel of `cuda.cu`, so many blocks of so many threads, on CuPy's current stream."""
+    _compiled(name)((blocks,), (threads,), tuple(arguments))
+
+
+@cache
+def _compiled(name: str) -> Any:
+    """A kernel, which CuPy compiles for each device on which it is called, and keeps."""
+    import cupy
+
+    return cupy.RawModule(code=source_code(), options=OPTIONS, name_expressions=(name,)).get_function(name)
+
+
+def source_code() -> str:
+    """The text of `cuda.cu`."""
+    return files("arrconv.kernels").joinpath("cuda.cu").read_text("utf-8")
+
+
+_CONTRACTIONS: dict[str, Contract] = {
+    "y": partial(contract_y, _with_zeros),
+    "x": partial(contract_x, _without_zeros),
+    "w": partial(contract_w, FusedGather),
+}
+
+KERNEL = Kernel("cuda", refuses, in_float64(contract), yields)
