@@ -91,12 +91,18 @@ class Browser:
             time.sleep(0.02)
 
     def click(self, element: str) -> None:
-        """Click in the middle of what an expression on the page returns."""
-        place = f"(e => {{ e.scrollIntoView({{block: 'center', inline: 'center'}}); return e }})({element})"
-        box = self.evaluate(f"(({{x, y, width, height}}) => [x, y, width, height])({place}.getBoundingClientRect())")
-        at = {"x": box[0] + box[2] / 2, "y": box[1] + box[3] / 2, "button": "left", "clickCount": 1}
+        """Click in the middle of what an expression on the page returns, once it has come to rest there on top."""
+        self.evaluate(f"({element}).scrollIntoView({{block: 'center', inline: 'center'}})")
+        middle = f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])(({element}).getBoundingClientRect())"
+        deadline = time.monotonic() + LIMIT
+        before, at = None, self.evaluate(middle)
+        while at != before or not self.evaluate(f"({element}).contains(document.elementFromPoint({at[0]}, {at[1]}))"):
+            assert time.monotonic() < deadline, f"{element} does not come to rest on top in {LIMIT:g} s"
+            time.sleep(0.02)  # a frame
+            before, at = at, self.evaluate(middle)
+        button = {"x": at[0], "y": at[1], "button": "left", "clickCount": 1}
         for kind in ("mousePressed", "mouseReleased"):
-            self.call("Input.dispatchMouseEvent", type=kind, **at)
+            self.call("Input.dispatchMouseEvent", type=kind, **button)
 
     def _keep(self, message: dict[str, Any]) -> None:
         event, parameters = message.get("method", ""), message.get("params", {})
