@@ -35,7 +35,7 @@ LAYERS = (
     ("trilinear", "bounds", "padding", "powers"),
     ("expansion", "rows"),
     ("slices", "settling"),
-    ("kernels.base", "kernels.limits", "kernels.blas"),
+    ("kernels.base", "kernels.limits", "kernels.blas", "kernels.nvrtc"),
     ("kernels.threads", "kernels.memory"),
     ("kernels.blocks", "kernels.walks"),
     ("kernels.strips", "kernels.tile_plan", "kernels.fourier", "kernels.stacks"),
@@ -44,6 +44,7 @@ LAYERS = (
     ("kernels.correlate", "kernels.scatter", "kernels.dots", "kernels.tile_loops"),
     ("kernels.gemm", "kernels.table"),
     ("kernels.tiles", "kernels.fft", "kernels.cuda"),
+    ("kernels.implicit",),
     ("kernels",),
     ("functional.*",),
     ("nn.*", "linop.*", "viz.*"),
@@ -135,7 +136,7 @@ def cupy_faults(source: str) -> list[str]:
         if isinstance(node, ast.Name | ast.Attribute):
             name = node.id if isinstance(node, ast.Name) else node.attr
             named += [(node.lineno, name)] if name in ("cupy", "cupyx") else []
-    return [f"line {line} names {name}; only kernels/cuda.py and the adapters may" for line, name in named]
+    return [f"line {line} names {name}; only kernels/nvrtc.py and the adapters may" for line, name in named]
 
 
 def assignment_faults(source: str) -> list[str]:
@@ -247,7 +248,7 @@ def test_only_some_modules_import_numpy_and_the_compatibility_layer() -> None:
 
 def test_only_its_kernel_and_the_adapters_name_cupy() -> None:
     places = {str(path.relative_to(ROOT)): path for path in sources("arrconv", "conformance")}
-    exempt = [place for place in places if place == "arrconv/kernels/cuda.py" or re.search(r"/adapters?\b", place)]
+    exempt = [place for place in places if place == "arrconv/kernels/nvrtc.py" or re.search(r"/adapters?\b", place)]
     check({place: cupy_faults(path.read_text("utf-8")) for place, path in places.items() if place not in exempt})
 
 

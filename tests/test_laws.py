@@ -164,7 +164,7 @@ def check_transposed(library: Library, e: Example, t: TransposedExample) -> None
 GPU = [
     pytest.param(share, f"cupy-{kernel}", marks=pytest.mark.gpu)
     for share in range(SHARES)
-    for kernel in ("auto", "cuda", "taps")
+    for kernel in ("auto", "cuda", "implicit", "taps")
 ]
 LIBRARIES = ["numpy-auto", "numpy-gemm", "numpy-taps", "strict-CPU_DEVICE", "strict-device1", "torch-taps", "jax-taps"]
 RUNS = [(share, name) for share in range(SHARES) for name in LIBRARIES if name != "jax-taps" or share == 0]

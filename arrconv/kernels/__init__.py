@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from arrconv.errors import SpecError, UnsupportedError
-from arrconv.kernels import cuda, fft, gemm, table, taps, tiles
+from arrconv.kernels import cuda, fft, gemm, implicit, table, taps, tiles
 
 if TYPE_CHECKING:
     from arrconv.kernels.base import Kernel, Problem
 
-KERNELS: dict[str, Kernel] = {
-    kernel.name: kernel for kernel in (table.KERNEL, tiles.KERNEL, gemm.KERNEL, cuda.KERNEL, fft.KERNEL, taps.KERNEL)
-}
+_IN_ORDER = (
+    table.KERNEL, tiles.KERNEL, gemm.KERNEL, cuda.KERNEL, implicit.KERNEL, fft.KERNEL, taps.KERNEL,
+)  # fmt: skip
+KERNELS: dict[str, Kernel] = {kernel.name: kernel for kernel in _IN_ORDER}
 ALGORITHMS = ("auto", *KERNELS, "exact")
 """What may be asked for: "exact" is no kernel, but many contractions by kernels, rounded once after the bias."""
 

@@ -6,29 +6,23 @@ products directly and gathers nothing. It also computes ∂T/∂x where w is not
 that no call waits for the device. All work goes to CuPy's current stream. The source, `cuda.cu`, is compiled by NVRTC
 for the device that runs it. No device has so far: compilers have accepted it, and the host has run it thread by thread
 for the tests. What `_THREADS`, `_ROWS` and `_FEW` should be is for a measurement to say.
-
-Not built: a matrix product that gathers as it multiplies (implicit GEMM), on tensor cores. It would need tiles of both
-matrices in shared memory, filled asynchronously two or more ahead; `mma` instructions for float16 and bfloat16 with
-float32 sums, for TF32 only where it is claimed, and for float64; tile sizes by device and dtype, found by measuring;
-and, since such a kernel synchronises its threads, a device to test it on.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache, partial
-from importlib.resources import files
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from arrconv.kernels import nvrtc
 from arrconv.kernels.base import Kernel, Problem, in_dtype
 from arrconv.kernels.correlate import by_blocks
 from arrconv.kernels.correlations import contract_x, contract_y
 from arrconv.kernels.gather import Gather
 from arrconv.kernels.gemm import contract_w, lacks_room
 from arrconv.kernels.integers import in_float64
+from arrconv.kernels.nvrtc import SUMS, TYPES, strides_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,32 +32,9 @@ if TYPE_CHECKING:
     from arrconv.kernels.base import Contract
     from arrconv.kernels.blocks import Box
 
-TYPES = {
-    "float16": "Half",
-    "bfloat16": "Bfloat",
-    "float32": "float",
-    "float64": "double",
-    "complex64": "Complex<float>",
-    "complex128": "Complex<double>",
-    "int8": "signed char",
-    "int16": "short",
-    "int32": "int",
-    "int64": "long long",
-    "uint8": "unsigned char",
-    "uint16": "unsigned short",
-    "uint32": "unsigned int",
-    "uint64": "unsigned long long",
-}
-"""The type in C++ of the elements of each dtype."""
-SUMS = TYPES | {"int64": "unsigned long long"}
-"""That of their sums: of all integers it is one that may overflow, and which then has the bits of int64."""
-OPTIONS = ("-std=c++17",)
-"""Of the compiler, NVRTC or nvcc."""
-
 _THREADS = 256  # of a block
 _ROWS = 4  # that a thread of the direct kernel adds, for each element that it reads
 _FEW = 4  # channels of a group, on either side, up to which a column is used too seldom to be worth gathering
-_INT_REACH = 2**31 - 2**10  # what an int can count to, less a last block's threads that have nothing to do
 
 
 def refuses(problem: Problem) -> str | None:
@@ -105,6 +76,14 @@ def _without_zeros(lib: Any, source: Array, matrix: Array, windows: tuple[Window
         _multiply(source, matrix, windows, outs, multiplies_zeros=False)
         return
     by_blocks(lib, source, matrix, windows, *outs, gatherer=FusedGather)
+    take_zeros_away(lib, source, matrix, windows, *outs)
+
+
+def take_zeros_away(lib: Any, source: Array, matrix: Array, windows: tuple[Windows, ...], *outs: Array) -> None:
+    """Let outs be what `Correlate` is to find without the zeros of the padding, where it was found with them.
+
+    That changes nothing where the matrix is finite.
+    """
     if matrix.dtype.kind not in "iu" and not all(w.is_inside for w in windows):
         is_finite = lib.all(lib.isfinite(in_dtype(matrix, outs[0].dtype)), keepdims=True)
         _multiply(source, matrix, windows, outs, multiplies_zeros=False, unless=is_finite)
@@ -119,8 +98,8 @@ class FusedGather(Gather):
 
     def _copy(self, columns: Array, images: Array, box: Box) -> None:
         ndim, (n, g, c) = len(box.windows), images.shape[:3]
-        from_image, from_group, from_channel, *read = _strides(images)
-        image, group, channel, *inner = _strides(columns)
+        from_image, from_group, from_channel, *read = strides_of(images)
+        image, group, channel, *inner = strides_of(columns)
         walk = Walk(
             counts=(n, g, 1, c),
             source=(from_image, from_group, 0, from_channel),
@@ -145,10 +124,10 @@ def _multiply(
     matrix = in_dtype(matrix, outs[0].dtype)
     (n, g, c), rows = source.shape[:3], outs[0].shape[2]
     together = min(rows, _ROWS)
-    from_image, from_group, from_channel, *read = _strides(source)
-    of_group, of_row, of_channel, *taps = _strides(matrix)
+    from_image, from_group, from_channel, *read = strides_of(source)
+    of_group, of_row, of_channel, *taps = strides_of(matrix)
     for number, out in enumerate(outs):
-        image, group, row, *positions = _strides(out)
+        image, group, row, *positions = strides_of(out)
         walk = Walk(
             counts=(n, g, rows, c),
             source=(from_image, from_group, 0, from_channel),
@@ -160,11 +139,6 @@ def _multiply(
         )
         part = matrix[:, number * rows : (number + 1) * rows]
         walk.launch("direct", [len(windows), together], [source, part, out, unless], n * g * -(-rows // together))
-
-
-def _strides(array: Array) -> list[int]:
-    """How many elements apart neighbours along each axis lie."""
-    return [stride // array.itemsize for stride in array.strides]
 
 
 FourNumbers = tuple[int, int, int, int]
@@ -194,7 +168,7 @@ class Walk:
         source, total = (array.dtype.name for array in arrays[:2])
         name = f"{kernel}<{', '.join([*map(str, sizes), TYPES[source], SUMS[total], self.index_type()])}>"
         threads = lines * math.prod(w.count for w in self.windows)
-        launch(name, -(-threads // _THREADS), _THREADS, [*arrays, self.packed()])
+        nvrtc.launch(name, -(-threads // _THREADS), _THREADS, [*arrays, self.packed()])
 
     def index_type(self) -> str:
         """The type in C++ of all indices and offsets: int where all of them together are within its reach."""
@@ -205,32 +179,14 @@ class Walk:
         )
         for w, (read, tap, position) in zip(self.windows, self.along, strict=True):
             reach += max(abs(read), 1) * max(-w.start, w.stop, w.size) + abs(tap) * w.taps + abs(position) * w.count
-        return "int" if reach <= _INT_REACH else "long long"
+        return "int" if reach <= nvrtc.INT_REACH else "long long"
 
     def packed(self) -> Any:
         """All of it as an array of one element, which CuPy gives to kernels by value."""
         numbers = [*self.counts, *self.source, *self.matrix, *self.target, int(self.multiplies_zeros)]
         for w, strides in zip(self.windows, self.along, strict=True):
             numbers += [w.size, w.taps, w.count, w.step, w.spacing, w.start, *strides]
-        return np.asarray(numbers, np.int64).view(f"V{8 * len(numbers)}")
-
-
-def launch(name: str, blocks: int, threads: int, arguments: list[Any]) -> None:
-    """Start a kernel of `cuda.cu`, so many blocks of so many threads, on CuPy's current stream."""
-    _compiled(name)((blocks,), (threads,), tuple(arguments))
-
-
-@cache
-def _compiled(name: str) -> Any:
-    """A kernel, which CuPy compiles for each device on which it is called, and keeps."""
-    import cupy
-
-    return cupy.RawModule(code=source_code(), options=OPTIONS, name_expressions=(name,)).get_function(name)
-
-
-def source_code() -> str:
-    """The text of `cuda.cu`."""
-    return files("arrconv.kernels").joinpath("cuda.cu").read_text("utf-8")
+        return nvrtc.structure(numbers)
 
 
 _CONTRACTIONS: dict[str, Contract] = {

@@ -6,13 +6,23 @@ import shutil
 import subprocess
 import tracemalloc
 from dataclasses import replace
-from functools import cache, partial
 from itertools import product
 from typing import TYPE_CHECKING, Any, cast
 
-import ml_dtypes
 import numpy as np
 import pytest
+from cuda_cases import (
+    DEGENERATE,
+    NARROW,
+    VIEWS,
+    WIDE,
+    assert_right,
+    assert_right_in_any_order,
+    assert_spreads_as_it_should,
+    calls,
+    results,
+    solved,
+)
 from cuda_on_host import Host
 from geometries import random_geometries
 from test_laws import Library, check, check_transposed, example, has_transpose, transposed_example
@@ -21,38 +31,13 @@ import arrconv
 from arrconv import Geometry, UnsupportedError, explain
 from arrconv._namespace import backend_of
 from arrconv.axis import Windows
-from arrconv.kernels import KERNELS, choose, cuda, select
+from arrconv.kernels import KERNELS, choose, cuda, nvrtc, select
 from arrconv.kernels.base import Problem, never
 from arrconv.kernels.walks import windows_of
-from tests import oracle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-NARROW = [
-    "n=2 c=3 o=5 x=9,8 k=3,2 p=1:2,0 s=2,1 d=1,2",
-    "n=2 c=6 o=12 g=6 x=9,7 k=3,2 p=1",
-    "n=3 c=2 o=7 x=23 k=4 s=3 d=2 p=2:5",
-    "n=2 c=1 o=3 x=5,4,6 k=2,3,2 s=1,2,1 p=1:0,2,-1:1",
-    "n=2 c=2 o=3 x=0,5 k=2,2 p=1",
-]
-WIDE = [
-    "n=2 c=5 o=7 x=9,8 k=3,2 p=1:2,0 s=2,1 d=1,2",
-    "n=3 c=12 o=10 g=2 x=7,5 k=2,3 s=2,3 p=1,2:0",  # phases that are one correlation
-    "n=4 c=5 o=6 x=17 k=4 s=3 d=2 p=2:5",
-    "n=2 c=5 o=6 x=4,3,5 k=2,3,2 s=1,2,1 p=1:0,2,-1:1",
-    "n=9 c=5 o=6 x=4,3 k=2,3 p=1",  # images side by side
-    "n=1 c=5 o=6 x=6,7 k=2,2 s=4,3",  # inputs that no tap reaches
-    "n=2 c=6 o=5 x=2,1,4,3 k=2,1,2,3 p=1:0,0,0,1 s=1,1,2,1",
-    "n=2 c=6 o=5 x=9,8 k=1,1",  # columns that are the source itself
-]
-DEGENERATE = [
-    "n=2 c=5 o=6 x=- k=-",
-    "n=2 c=0 o=3 x=6,5 k=2,2",
-    "n=0 c=5 o=6 x=6,5 k=2,2",
-    "n=2 c=5 o=6 x=3,2 k=2,4",
-]
 DTYPES = ["float32", "float64", "float16", "bfloat16", "complex64", "complex128", "int64", "uint8"]
 PAIRS = {  # the types of elements and of sums that they come to
     "float32": ("float", "float"),
@@ -90,7 +75,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Host:
 @pytest.fixture
 def on_host(host: Host, monkeypatch: pytest.MonkeyPatch) -> Library:
     """NumPy's arrays for CuPy's, the host for the device; all else is as it would be there."""
-    monkeypatch.setattr(cuda, "launch", host.launch)
+    monkeypatch.setattr(nvrtc, "launch", host.launch)
     monkeypatch.setitem(KERNELS, "cuda", replace(cuda.KERNEL, refuses=never))
     host.launched.clear()
     return Library("numpy-cuda")
@@ -99,49 +84,6 @@ def on_host(host: Host, monkeypatch: pytest.MonkeyPatch) -> Library:
 @pytest.fixture(params=["host", pytest.param("device", marks=pytest.mark.gpu)])
 def library(request: pytest.FixtureRequest) -> Library:
     return request.getfixturevalue("on_host") if request.param == "host" else Library("cupy-cuda")
-
-
-@cache
-def solved(case: str, dtype: str) -> tuple[list[Any], list[Any]]:
-    """x, w and y, and the results of the literal loop; whole numbers so small that no result is rounded."""
-    g, rng = Geometry.parse(case), np.random.default_rng(5)
-    most = {"float16": 1, "bfloat16": 1, "int64": 2**62}.get(dtype, 9)
-    least = 0 if dtype == "uint8" else -most
-    numbers = []
-    for shape in (g.input_shape, g.weight_shape, g.output_shape):
-        real, imaginary = rng.integers(least, most + 1, (2, *shape))
-        numbers.append(real + 1j * imaginary if dtype.startswith("complex") else real)
-    options: Any = g.options
-    x, w, y = (array.astype(object) for array in numbers)
-    expected = [
-        oracle.conv(x, w, None, **options),
-        oracle.transpose_input(np.conj(w), y, g.input_size, **options),
-        oracle.transpose_weight(np.conj(x), y, g.kernel_size, **options),
-    ]
-    return [array.astype(getattr(ml_dtypes, dtype, dtype)) for array in numbers], expected
-
-
-def results(g: Geometry, *arrays: Any, algorithm: str = "cuda") -> list[Any]:
-    return [call() for call in calls(g, *arrays, algorithm=algorithm)]
-
-
-def calls(g: Geometry, x: Any, w: Any, y: Any, algorithm: str = "cuda") -> list[Callable[[], Any]]:
-    options: dict[str, Any] = {**g.options, "algorithm": algorithm}
-    return [
-        partial(arrconv.conv, x, w, **options),
-        partial(arrconv.conv_grad_input, w, y, input_size=g.input_size, **options),
-        partial(arrconv.conv_grad_weight, x, y, kernel_size=g.kernel_size, **options),
-    ]
-
-
-def assert_right(library: Library, case: str, dtype: str = "float32") -> None:
-    arrays, expected = solved(case, dtype)
-    found = results(Geometry.parse(case), *map(library.put, arrays))
-    for got, right in zip(map(library.get, found), expected, strict=True):
-        assert got.shape == right.shape
-        if dtype == "int64":  # exact modulo 2^64
-            right = np.vectorize(lambda number: (number + 2**63) % 2**64 - 2**63, otypes=[object])(right)
-        assert (got == right).all()
 
 
 def test_every_member_equals_the_index_loop(on_host: Library, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +111,7 @@ def test_integers_are_right_in_any_dtype(dtype: str, library: Library) -> None:
 
 @pytest.mark.parametrize("case", [NARROW[0], NARROW[1], WIDE[0], WIDE[1]])
 def test_offsets_beyond_an_int_are_right(case: str, on_host: Library, host: Host, monkeypatch: Any) -> None:
-    monkeypatch.setattr(cuda, "_INT_REACH", 0)
+    monkeypatch.setattr(nvrtc, "INT_REACH", 0)
     assert_right(on_host, case)
     assert host.launched
     assert all("long long" in name for name in host.launched)
@@ -183,23 +125,10 @@ def test_an_int_counts_to_no_offset_that_it_does_not_hold(size: int, index: str)
     assert walk.index_type() == index
 
 
-VIEWS: dict[str, tuple[Any, Any]] = {
-    "inside NaNs": (lambda a: np.pad(a, 1, constant_values=np.nan), lambda a: a[(slice(1, -1),) * a.ndim]),
-    "backwards": (lambda a: np.ascontiguousarray(np.flip(a)), lambda a: a[(slice(None, None, -1),) * a.ndim]),
-    "every second": (lambda a: np.repeat(a, 2, 1), lambda a: a[:, ::2]),
-    "transposed": (lambda a: np.ascontiguousarray(a.T), lambda a: a.T),
-}
-
-
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("case", [NARROW[0], WIDE[0], WIDE[1], WIDE[3], WIDE[4]])
 def test_arrays_in_any_order_of_memory_are_right(case: str, view: str, library: Library) -> None:
-    build, look = VIEWS[view]
-    arrays, expected = solved(case, "float32")
-    viewed = [look(library.put(build(array))) for array in arrays]
-    assert all((library.get(found) == array).all() for found, array in zip(viewed, arrays, strict=True))
-    found = results(Geometry.parse(case), *viewed)
-    assert all((library.get(got) == right).all() for got, right in zip(found, expected, strict=True))
+    assert_right_in_any_order(library, case, view)
 
 
 @pytest.mark.parametrize("times", [1, 5])
@@ -220,7 +149,7 @@ def most_gathered(case: str) -> int:
 def test_the_workspace_bounds_its_memory() -> None:
     g, room = Geometry.parse("n=2 c=8 o=6 x=90,70 k=3,2 p=1"), 2**19
     arrays = [np.ones(shape, np.float32) for shape in (g.input_shape, g.weight_shape, g.output_shape)]
-    for call in calls(g, *arrays):
+    for call in calls(g, *arrays, algorithm="cuda"):
         with arrconv.limits(workspace=room, threads=1):
             tracemalloc.start()
             try:
@@ -234,22 +163,13 @@ def test_the_workspace_bounds_its_memory() -> None:
 @pytest.mark.parametrize("value", [np.inf, np.nan])
 @pytest.mark.parametrize("case", [*NARROW[:4], *WIDE])
 def test_what_is_not_finite_spreads_no_further_than_it_should(case: str, value: float, library: Library) -> None:
-    """Also through weights into the border, where ∂T/∂x must not see the zeros that a matrix product multiplies."""
-    g = Geometry.parse(case)
-    for number in range(3):
-        arrays = [array.copy() for array in solved(case, "float32")[0]]
-        arrays[number][tuple(size // 2 for size in arrays[number].shape)] = value
-        with np.errstate(invalid="ignore"):
-            found = results(g, *map(library.put, arrays))
-            expected = results(g, *arrays, algorithm="taps")
-        for got, right in zip(map(library.get, found), expected, strict=True):
-            assert np.array_equal(got, right, equal_nan=True)
+    assert_spreads_as_it_should(library, case, value)
 
 
 @pytest.mark.usefixtures("on_host")
 def test_only_a_gathered_input_gradient_is_looked_after(host: Host) -> None:
     kernels = []
-    for call in calls(Geometry.parse(WIDE[0]), *solved(WIDE[0], "float32")[0]):
+    for call in calls(Geometry.parse(WIDE[0]), *solved(WIDE[0], "float32")[0], algorithm="cuda"):
         host.launched.clear()
         call()
         kernels.append({name.partition("<")[0] for name in host.launched})
@@ -295,9 +215,9 @@ def test_a_compiler_for_devices_accepts_the_kernels(tmp_path: Path) -> None:
     if shutil.which("nvcc") is None:
         pytest.skip("nvcc is not installed, which compiles CUDA")
     chosen = [(2, dtype, "int") for dtype in PAIRS] + [(1, "float32", "int"), (3, "float64", "long long")]
-    text = cuda.source_code() + "".join(COMPILED.format(*PAIRS[dtype], n, i) for n, dtype, i in chosen)
+    text = nvrtc.source_code() + "".join(COMPILED.format(*PAIRS[dtype], n, i) for n, dtype, i in chosen)
     (tmp_path / "kernels.cu").write_text(text, encoding="utf-8")
-    command = ["nvcc", *cuda.OPTIONS, "-arch=sm_80", "-cubin", "-keep", "-Werror", "all-warnings", "kernels.cu"]
+    command = ["nvcc", *nvrtc.OPTIONS, "-arch=sm_80", "-cubin", "-keep", "-Werror", "all-warnings", "kernels.cu"]
     subprocess.run(command, cwd=tmp_path, check=True)
     code = (tmp_path / "kernels.ptx").read_text(encoding="utf-8")
     assert code.count(".visible .entry") == 2 * len(chosen)
@@ -318,6 +238,6 @@ def test_work_goes_to_the_current_stream() -> None:
     given = [library.put(array) for array in arrays]
     cupy.cuda.Device().synchronize()
     with cupy.cuda.Stream(non_blocking=True) as stream:
-        found = results(Geometry.parse(WIDE[0]), *given)
+        found = results(Geometry.parse(WIDE[0]), *given, algorithm="cuda")
         stream.synchronize()
     assert all((library.get(got) == right).all() for got, right in zip(found, expected, strict=True))
