@@ -14,6 +14,7 @@ from functools import reduce
 from operator import add
 from typing import TYPE_CHECKING, Any
 
+from arrconv.products import matmul
 from arrconv.slicing import extend, restrict
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 def contract_y(xp: Any, x: Array, w: Array, geometry: Geometry) -> Array:
     """∂T/∂y: the convolution of padded x (N, C, *padded) with w (O, C/G, *kernel), as (N, O, *output)."""
     taps = _taps(xp, w, geometry)
-    terms = (xp.matmul(taps[(..., *tap)], _windows(xp, x, geometry, tap)) for tap in geometry.taps)
+    terms = (matmul(xp, taps[(..., *tap)], _windows(xp, x, geometry, tap)) for tap in geometry.taps)
     return xp.reshape(reduce(add, terms), geometry.output_shape)  # from (N, G, O/G, L)
 
 
@@ -32,7 +33,7 @@ def contract_x(xp: Any, w: Array, y: Array, geometry: Geometry) -> Array:
     """∂T/∂x: each y (N, O, *output) lays its kernel w (O, C/G, *kernel) down, as (N, C, *padded)."""
     taps = xp.permute_dims(_taps(xp, w, geometry), (0, 2, 1, *range(3, 3 + geometry.ndim)))  # (G, C/G, O/G, *kernel)
     y = _columns(xp, y, geometry, geometry.out_channels)
-    terms = (_spread(xp, xp.matmul(taps[(..., *tap)], y), geometry, tap) for tap in geometry.taps)
+    terms = (_spread(xp, matmul(xp, taps[(..., *tap)], y), geometry, tap) for tap in geometry.taps)
     return reduce(add, terms)
 
 
@@ -40,7 +41,7 @@ def contract_w(xp: Any, x: Array, y: Array, geometry: Geometry) -> Array:
     """∂T/∂w: the correlation of padded x (N, C, *padded) with y (N, O, *output), as (O, C/G, *kernel)."""
     y = _fold_batch(xp, _columns(xp, y, geometry, geometry.out_channels))  # (G, O/G, N·L)
     terms = [
-        xp.matmul(y, xp.matrix_transpose(_fold_batch(xp, _windows(xp, x, geometry, tap)))) for tap in geometry.taps
+        matmul(xp, y, xp.matrix_transpose(_fold_batch(xp, _windows(xp, x, geometry, tap)))) for tap in geometry.taps
     ]
     return xp.reshape(xp.stack(terms, axis=-1), geometry.weight_shape)  # from (G, O/G, C/G, K)
 

@@ -2,7 +2,8 @@
 
 Numbers lie in NumPy's memory, but arrays are no NumPy arrays: they do not mix with them, results of no axes stay
 arrays, and whatever would make the host wait for a device, or copy from it or to it, is a look. A look is noted with
-the function of arrconv that takes it, or refused where no place for it is named.
+the function of arrconv that takes it, or refused where no place for it is named. All that is done to arrays
+goes through `WORK`, so that a test can have it done otherwise.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import array_api_compat.numpy as standard
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
 DEVICE = "the stand-in's device"
 BY_VALUE = ("argwhere", "flatnonzero", "nonzero", "unique_all", "unique_counts", "unique_inverse", "unique_values")
@@ -34,13 +35,17 @@ class Looks:
     Attributes:
         allowed: names such as `arrconv.linop.solve.solution.Sides.goes_on`.
         seen: the number of looks by name.
+        is_capturing: whether none may be taken, since the current stream captures.
     """
 
     def __init__(self) -> None:
         self.allowed: Collection[str] = ()
         self.seen: Counter[str] = Counter()
+        self.is_capturing = False
 
     def look(self, what: str) -> None:
+        if self.is_capturing:
+            raise RuntimeError(f"the current stream is capturing, so {what} is disallowed")
         frame = sys._getframe(1)
         while frame.f_globals["__name__"] in (__name__, "array_api_compat.common._helpers"):
             assert frame.f_back is not None
@@ -52,6 +57,23 @@ class Looks:
 
 
 LOOKS = Looks()
+
+
+class Work:
+    """Does what a device does, with functions and arrays of NumPy's.
+
+    Attributes:
+        by: what does it.
+    """
+
+    def __init__(self) -> None:
+        self.by: Callable[[Any, Any, Any], Any] = lambda function, args, options: function(*args, **options)
+
+    def __call__(self, function: Any, *args: Any, **options: Any) -> Any:
+        return self.by(function, args, options)
+
+
+WORK = Work()
 
 
 class Array:
@@ -81,7 +103,7 @@ class Array:
 
     @real.setter
     def real(self, value: Any) -> None:
-        self._own.real = here(value)
+        WORK(self._own.real.__setitem__, ..., here(value))
 
     @property
     def imag(self) -> Array:
@@ -89,7 +111,7 @@ class Array:
 
     @imag.setter
     def imag(self, value: Any) -> None:
-        self._own.imag = here(value)
+        WORK(self._own.imag.__setitem__, ..., here(value))
 
     def __array_namespace__(self, api_version: str | None = None) -> ModuleType:
         return STANDARD
@@ -106,10 +128,10 @@ class Array:
     def __getitem__(self, key: Any) -> Any:
         if any(isinstance(part, Array) and part.dtype == bool for part in (key if isinstance(key, tuple) else (key,))):
             LOOKS.look("a choice by a mask, whose size depends on values,")
-        return there(self._own[here(key)])
+        return there(WORK(self._own.__getitem__, here(key)))
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self._own[here(key)] = here(value)
+        WORK(self._own.__setitem__, here(key), here(value))
 
 
 def _looking(name: str) -> Any:
@@ -122,7 +144,7 @@ def _looking(name: str) -> Any:
 
 def _operator(name: str) -> Any:
     def method(self: Array, *others: Any) -> Any:
-        found = getattr(self._own, name)(*map(here, others))
+        found = WORK(getattr(self._own, name), *map(here, others))
         if found is NotImplemented:
             return found
         return self if found is self._own else there(found)
@@ -173,7 +195,7 @@ def there(value: Any) -> Any:
     if isinstance(value, ModuleType):
         return Library(value.__name__, value)
     if callable(value) and not isinstance(value, type):
-        return lambda *args, **options: there(value(*here(args), **{key: here(one) for key, one in options.items()}))
+        return lambda *args, **options: there(WORK(value, *here(args), **{k: here(one) for k, one in options.items()}))
     return value
 
 

@@ -31,7 +31,7 @@ LAYERS = (
     ("spec",),
     ("axis",),
     ("geometry _casestring",),
-    ("slicing",),
+    ("slicing", "products"),
     ("trilinear", "bounds", "padding", "powers"),
     ("expansion", "rows"),
     ("slices", "settling"),

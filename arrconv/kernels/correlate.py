@@ -11,6 +11,7 @@ from arrconv.kernels.blocks import block_workspace, even, plan
 from arrconv.kernels.gather import Buffer, Gather, Positions, image_by_image, row_by_row, side_by_side
 from arrconv.kernels.strips import plan_strips, share_rows
 from arrconv.kernels.threads import for_each, threads_for
+from arrconv.products import matmul
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,10 +64,10 @@ def by_blocks(
             else:
                 columns = gather(ns, gs, slice(None), box, layout)  # (n, g, C·K, l) or (1, g, C·K, n·l)
             if flat_out is not None:
-                lib.matmul(matrix[gs], columns, out=flat_out[ns, gs, :, box.flat])
+                matmul(lib, matrix[gs], columns, out=flat_out[ns, gs, :, box.flat])
                 return
             found = buffer(len(columns), gs.stop - gs.start, matrix.shape[1], columns.shape[3])
-            lib.matmul(matrix[gs], columns, out=found)
+            matmul(lib, matrix[gs], columns, out=found)
             if blocks.is_joined:
                 found = found.reshape(*found.shape[1:3], ns.stop - ns.start, -1).transpose(2, 0, 1, 3)
             store(found, [each[(ns, gs, slice(None), *box.places)] for each in outs])

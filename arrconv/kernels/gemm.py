@@ -25,6 +25,7 @@ from arrconv.kernels.integers import in_float64
 from arrconv.kernels.scatter import scatter
 from arrconv.kernels.threads import for_each, is_shared, threads_for
 from arrconv.kernels.walks import phases_of, windows_of
+from arrconv.products import matmul
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,7 +141,7 @@ def contract_w(gatherer: type[Gather], problem: Problem, x: Array, y: Array) -> 
                 else:
                     columns = gather(ns, gs, cs, box, layout)  # (1, g, c·K, n·l)
                 found = buffer(*total.shape)
-                lib.matmul(outputs[0], columns[0].swapaxes(1, 2), out=found)
+                matmul(lib, outputs[0], columns[0].swapaxes(1, 2), out=found)
                 total += found
 
         return worker

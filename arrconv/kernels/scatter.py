@@ -19,6 +19,7 @@ from arrconv.axis import Windows
 from arrconv.kernels.blocks import Box, cut, plan, shares
 from arrconv.kernels.gather import Buffer, Gather
 from arrconv.kernels.threads import for_each, threads_for
+from arrconv.products import matmul
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +78,7 @@ def scatter(lib: Any, source: Array, w: Array, windows: tuple[Windows, ...], out
                 columns = gather.padded(ns, gs, slice(None), patch.box)  # (n, g, O, *l)
                 columns = columns.reshape(*columns.shape[:3], -1)
                 found = products(*lead[:2], some.shape[1], columns.shape[3])
-                lib.matmul(some, columns, out=found)
+                matmul(lib, some, columns, out=found)
                 found = found.reshape(*lead, kernel, -1)
                 total = sums(*lead, len(patch.residues), patch.room)
                 total[...] = 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from arrconv._namespace import namespace_of
 from arrconv.errors import ShapeError
 from arrconv.nn.layer import Layer, Parameter
+from arrconv.products import matmul
 from arrconv.spec import as_int
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Linear(Layer):
         xp = namespace_of(x)
         self.keep(x)
         rows = xp.reshape(x, (-1, self.in_features)) if x.ndim != 2 else x
-        y = xp.matmul(rows, xp.matrix_transpose(self.value("weight")))
+        y = matmul(xp, rows, xp.matrix_transpose(self.value("weight")))
         if "bias" in self.parameters:
             y = y + self.value("bias")
         return xp.reshape(y, (*x.shape[:-1], self.out_features)) if x.ndim != 2 else y
@@ -50,7 +51,7 @@ class Linear(Layer):
         x = self.kept()
         xp, w = namespace_of(gy), self.value("weight")
         rows, outputs = xp.reshape(x, (-1, self.in_features)), xp.reshape(gy, (-1, self.out_features))
-        self.parameters["weight"].add(xp.matmul(xp.matrix_transpose(outputs), rows))
+        self.parameters["weight"].add(matmul(xp, xp.matrix_transpose(outputs), rows))
         if "bias" in self.parameters:
             self.parameters["bias"].add(xp.sum(outputs, axis=0, dtype=gy.dtype))
-        return xp.reshape(xp.matmul(outputs, w), tuple(x.shape)) if needs_input else None
+        return xp.reshape(matmul(xp, outputs, w), tuple(x.shape)) if needs_input else None

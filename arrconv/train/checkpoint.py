@@ -82,7 +82,7 @@ def load(file: Path, net: Layer, optimiser: Optimiser | None = None) -> tuple[Pr
         part, _, name = key.partition("/")
         parts[part][name] = array
     net.load_state_dict(parts["net"])
-    for layer, passes in zip(_random_layers(net), about["passes"], strict=True):
+    for layer, passes in zip(random_layers(net), about["passes"], strict=True):
         layer.calls = passes
     if optimiser is not None:
         optimiser.load_state_dict({"steps": about["steps"], **parts["optimiser"]})
@@ -168,13 +168,13 @@ def _write_whole(file: Path, write: Callable[[Path], Any]) -> None:
     partial.replace(file)
 
 
-def _random_layers(net: Layer) -> list[Any]:
+def random_layers(net: Layer) -> list[Any]:
     """Layers whose results depend on how often they were called."""
     found = [net] if hasattr(net, "calls") else []
     for layer in net.layers.values():
-        found += _random_layers(layer)
+        found += random_layers(layer)
     return found
 
 
 def _passes(net: Layer) -> list[int]:
-    return [layer.calls for layer in _random_layers(net)]
+    return [layer.calls for layer in random_layers(net)]

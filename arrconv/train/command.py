@@ -41,7 +41,9 @@ def guarded(console: Console, what: str, run: Callable[[], None]) -> int:
     return 0
 
 
-def train_denoiser(net_name: str, changes: dict[str, Any], folder: Path, device: str, resume: bool) -> int:
+def train_denoiser(
+    net_name: str, changes: dict[str, Any], folder: Path, device: str, *, resume: bool, graph: bool
+) -> int:
     """Train by the usual recipe of a network, with changes, write the pictures, say how long it took."""
     console = Console()
 
@@ -61,7 +63,7 @@ def train_denoiser(net_name: str, changes: dict[str, Any], folder: Path, device:
                     bar.console.print(f"epoch {report.epoch}: {text}, {left} left", highlight=False)
 
             net, progress, measured = train(
-                recipe, folder, _library(device), resume=resume, on_report=show,
+                recipe, folder, _library(device), resume=resume, graph=graph, on_report=show,
                 say=lambda text: bar.console.print(text, markup=False, highlight=False),
             )  # fmt: skip
         draw_curves(progress.history, folder / "curves.png")

@@ -152,6 +152,7 @@ def train(
     library: Any = np,
     *,
     resume: bool = False,
+    graph: bool = False,
     on_report: Callable[[Report], None] = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
 ) -> tuple[Layer, Progress, Data]:
@@ -162,6 +163,7 @@ def train(
 
     Raises:
         SpecError: training that is to go on was of another recipe; only the number of epochs may differ.
+        UnsupportedError: steps are to be captured as CUDA graphs (`graph`, as for `fit`), but cannot be.
     """
     if resume:
         _check_same(recipe, folder / ABOUT)
@@ -177,7 +179,7 @@ def train(
     say(f"{len(measured):,} pictures to measure by, PSNR {before:.2f} dB before they are denoised")
     progress = fit(
         net, optimiser, pairs, epochs=recipe.epochs, batch=recipe.batch, seed=recipe.seed, schedule=schedule,
-        validation=measured, folder=folder, resume=resume, on_report=on_report,
+        validation=measured, folder=folder, resume=resume, graph=graph, on_report=on_report,
     )  # fmt: skip
     return net, progress, measured
 

@@ -16,6 +16,7 @@ from arrconv.functional.loss import mse_loss, mse_loss_backward
 from arrconv.nn.container import Sequential
 from arrconv.spec import as_int
 from arrconv.train.checkpoint import Progress, load, save
+from arrconv.train.graph import CapturedStep
 from arrconv.train.measure import evaluate
 from arrconv.train.memory import kept_memory
 from arrconv.train.optimiser import clip_gradients
@@ -77,6 +78,7 @@ def fit(
     folder: Path | None = None,
     resume: bool = False,
     every: int = 50,
+    graph: bool = False,
     on_report: Callable[[Report], None] = lambda _: None,
 ) -> Progress:
     """Train a network to answer the inputs of pairs with their targets, by the mean squared error.
@@ -98,6 +100,9 @@ def fit(
         resume: whether to go on from the checkpoint there.
         every: after so many steps there is a report, and after each epoch. On a GPU the loss is looked at only then,
             since that waits for it.
+        graph: whether steps are captured as CUDA graphs and repeated, on CuPy: fewer calls, the same bits. No GPU has
+            run this so far. Steps then write into the network's arrays, so that who keeps some must copy them. A layer
+            or an optimiser that counts, as `Dropout` does, or looks at a number cannot be captured.
         on_report: is told how it goes.
 
     Returns:
@@ -108,11 +113,12 @@ def fit(
             the last good checkpoint stays.
         KeyboardInterrupt: Ctrl-C was pressed; the step was finished and a checkpoint written.
         SpecError: an argument has no meaning, or the checkpoint is of other settings.
+        UnsupportedError: steps cannot be captured.
     """
     epochs, every = as_int(epochs, "epochs", 0), as_int(every, "every", 1)
     if resume and folder is None:
         raise SpecError("resume needs the folder of the checkpoint")
-    run = _Run(net, optimiser, pairs, as_int(batch, "batch", 1), seed, schedule or Constant(), clip)
+    run = _Run(net, optimiser, pairs, as_int(batch, "batch", 1), seed, schedule or Constant(), clip, graph)
     if resume and folder is not None and (folder / CHECKPOINT).exists():
         run.resume(folder / CHECKPOINT)
     net.train()
@@ -128,7 +134,15 @@ class _Run:
     """A network in training, the data where it is, and where training stands."""
 
     def __init__(
-        self, net: Layer, optimiser: Optimiser, pairs: Data, batch: int, seed: int, schedule: Schedule, clip: Any
+        self,
+        net: Layer,
+        optimiser: Optimiser,
+        pairs: Data,
+        batch: int,
+        seed: int,
+        schedule: Schedule,
+        clip: Any,
+        graph: bool,
     ) -> None:
         if not len(pairs):
             raise SpecError("there is no pair to learn from")
@@ -143,6 +157,7 @@ class _Run:
             "schedule": getattr(schedule, "__qualname__", repr(schedule)),
             "optimiser": repr(optimiser.settings),
         }
+        self.captured = CapturedStep(self.gradients, optimiser, min(batch, len(pairs))) if graph else None
         self.is_here = library_name(namespace_of(net.example)) == "numpy"  # a number can be looked at without waiting
         self.draw = pairs.placed(net.example)
         self.losses: list[tuple[Array, int]] = []  # since they were looked at
@@ -189,17 +204,30 @@ class _Run:
         """Learn from the pairs of these numbers; nothing is carried to the host from elsewhere."""
         x, t = self.draw(numbers, self.optimiser.steps)
         self.optimiser.lr = self.rate * self.schedule(self.optimiser.steps)
-        self.optimiser.zero_grad()
         self.last = x
+        if self.captured is not None:
+            self.note(self.captured(x, t), len(numbers))
+            return
+        self.gradients(x, t, lambda loss: self.note(loss, len(numbers)))
+        self.optimiser.step()
+
+    def gradients(self, x: Array, t: Array, note: Callable[[Array], None] = lambda _: None) -> Array:
+        """Both passes; the loss, which is noted between them, and the gradients with the parameters."""
+        self.optimiser.zero_grad()
         y = self.net.forward(x)
-        self.losses.append((mse_loss(y, t), len(numbers)))
-        self.progress.batch += 1
-        if self.is_here:
-            self.look()
+        loss = mse_loss(y, t)
+        note(loss)
         self.net.backward(mse_loss_backward(y, t), needs_input=False)
         if self.clip is not None:
             clip_gradients(self.net, self.clip)
-        self.optimiser.step()
+        return loss
+
+    def note(self, loss: Array, count: int) -> None:
+        """Keep the loss of a step on so many pairs; look at it where that does not wait."""
+        self.losses.append((loss, count))
+        self.progress.batch += 1
+        if self.is_here:
+            self.look()
 
     def look(self) -> None:
         """Add the losses of the last steps to those of the epoch; an error where one is not finite."""

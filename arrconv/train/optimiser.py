@@ -44,11 +44,19 @@ class Optimiser:
     def step(self) -> None:
         """Move each parameter that has a gradient."""
         self.steps += 1
+        self.move(*self.rates())
+
+    def rates(self) -> tuple[float, ...]:
+        """All numbers of a step that may differ from those of another: what `lr` and `steps` come to."""
+        return (self.lr,)
+
+    def move(self, *rates: Any) -> None:
+        """Move each parameter that has a gradient, at these rates: numbers, or arrays of no axes that hold them."""
         for name, parameter in self.net.named_parameters():
             if parameter.is_learned and parameter.grad is not None:
-                self._move(parameter, self.memory.setdefault(name, {}))
+                self._move(parameter, self.memory.setdefault(name, {}), *rates)
 
-    def _move(self, parameter: Parameter, memory: dict[str, Array]) -> None:
+    def _move(self, parameter: Parameter, memory: dict[str, Array], *rates: Any) -> None:
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
@@ -106,14 +114,15 @@ class SGD(Optimiser):
         if nesterov and not self.momentum:
             raise SpecError("nesterov needs a momentum above 0")
 
-    def _move(self, parameter: Parameter, memory: dict[str, Array]) -> None:
+    def _move(self, parameter: Parameter, memory: dict[str, Array], *rates: Any) -> None:
+        (lr,) = rates
         g = parameter.grad
         if self.weight_decay:
             g = g + parameter.value * self.weight_decay
         if self.momentum:
             memory["velocity"] = memory["velocity"] * self.momentum + g if memory else g
             g = g + memory["velocity"] * self.momentum if self.nesterov else memory["velocity"]
-        parameter.value = parameter.value - g * self.lr
+        parameter.value = parameter.value - g * lr
 
 
 class Adam(Optimiser):
@@ -144,20 +153,25 @@ class Adam(Optimiser):
             raise SpecError(f"betas must be two numbers below 1, but got {betas!r}")
         self.eps = _not_negative(eps, "eps")
 
-    def _decayed(self, parameter: Parameter) -> tuple[Array, Array]:
+    def rates(self) -> tuple[float, ...]:
+        """The root of what v lacks for its start at 0, and the learning rate, made up for what m lacks."""
+        first, second = (1 - beta**self.steps for beta in self.betas)
+        return second**0.5, self.lr / first
+
+    def _decayed(self, parameter: Parameter, *_: Any) -> tuple[Array, Array]:
         """The parameter and its gradient, after weight decay."""
         if not self.weight_decay:
             return parameter.value, parameter.grad
         return parameter.value, parameter.grad + parameter.value * self.weight_decay
 
-    def _move(self, parameter: Parameter, memory: dict[str, Array]) -> None:
-        value, g = self._decayed(parameter)
+    def _move(self, parameter: Parameter, memory: dict[str, Array], *rates: Any) -> None:
+        spread, lr, *kept = rates
+        value, g = self._decayed(parameter, *kept)
         for name, term, beta in (("mean", g, self.betas[0]), ("square", g * g, self.betas[1])):
             new = term * (1 - beta)
             memory[name] = memory[name] * beta + new if name in memory else new
-        first, second = (1 - beta**self.steps for beta in self.betas)
-        root = namespace_of(g).sqrt(memory["square"]) / second**0.5
-        parameter.value = value - memory["mean"] / (root + self.eps) * (self.lr / first)
+        root = namespace_of(g).sqrt(memory["square"]) / spread
+        parameter.value = value - memory["mean"] / (root + self.eps) * lr
 
 
 class AdamW(Adam):
@@ -181,8 +195,12 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(net, lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
-    def _decayed(self, parameter: Parameter) -> tuple[Array, Array]:
-        return parameter.value * (1 - self.lr * self.weight_decay), parameter.grad
+    def rates(self) -> tuple[float, ...]:
+        """Those of `Adam`, and what is kept of the parameter."""
+        return *super().rates(), 1 - self.lr * self.weight_decay
+
+    def _decayed(self, parameter: Parameter, *kept: Any) -> tuple[Array, Array]:
+        return parameter.value * kept[0], parameter.grad
 
 
 def clip_gradients(net: Layer, most: float) -> Array:

@@ -72,6 +72,12 @@ def test_training_leaves_a_denoiser_and_pictures(tmp_path: Path) -> None:
     assert "cannot go on like this: sigma was 0.1, but is 0.2, peak was None, but is 9.0" in text
 
 
+def test_graphs_are_for_cupy(tmp_path: Path) -> None:
+    status, text = command("train", "denoise", *SMALL, "--graph", "--out", str(tmp_path))
+    assert status == 2
+    assert "CUDA graphs need a network of CuPy arrays, but its arrays are of numpy" in text
+
+
 def test_a_trained_denoiser_denoises_images_of_any_size(trained: Path, tmp_path: Path) -> None:
     clean = dead_leaves(3, (37, 50), seed=77)
     for number, picture in enumerate(clean):
