@@ -6,13 +6,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from arrconv.errors import SpecError, UnsupportedError
-from arrconv.kernels import cuda, fft, gemm, table, taps, tiles
+from arrconv.kernels import cuda, cudnn, fft, gemm, table, taps, tiles
 
 if TYPE_CHECKING:
     from arrconv.kernels.base import Kernel, Problem
 
 KERNELS: dict[str, Kernel] = {
-    kernel.name: kernel for kernel in (table.KERNEL, tiles.KERNEL, gemm.KERNEL, cuda.KERNEL, fft.KERNEL, taps.KERNEL)
+    kernel.name: kernel
+    for kernel in (
+        table.KERNEL,
+        tiles.KERNEL,
+        gemm.KERNEL,
+        cuda.KERNEL,
+        cudnn.KERNEL,
+        fft.KERNEL,
+        taps.KERNEL,
+    )
 }
 ALGORITHMS = ("auto", *KERNELS, "exact")
 """What may be asked for: "exact" is no kernel, but many contractions by kernels, rounded once after the bias."""
