@@ -3,7 +3,7 @@
 Of cuDNN's engines those are left out that round inputs, add up in less than float32, use tensor cores (which compute
 float32 in TF32), transforms (FFT, Winograd) or an order that changes from run to run. What remains multiplies float32
 or float64 and adds up the products in the same, in an order of cuDNN's choosing, so that `error_bound` holds. No engine
-of cuDNN 9 gives float32 from 16-bit numbers: they are copied to float32, in which their products are exact.
+of cuDNN 9.24 gives float32 from 16-bit numbers: they are copied to float32, in which their products are exact.
 
 Which zeros engines multiply is not documented. Where it shows, since what meets them is not finite, the direct kernel
 of `arrconv.kernels.cuda` replaces the result, as the device itself finds out.
@@ -158,8 +158,7 @@ def plan(direction: Direction, geometry: Geometry, dtype: str, room: int, **wher
         graph.create_execution_plans([cudnn.heur_mode.A, cudnn.heur_mode.FALLBACK])
     except cudnn.cudnnGraphNotSupportedError as error:
         raise UnsupportedError(f"cuDNN has no {operation} in {dtype} for {geometry}: {error}") from error
-    known = [getattr(cudnn.numerical_note, note, None) for note in DESELECTED]
-    graph.deselect_numeric_notes([note for note in known if note is not None])
+    graph.deselect_numeric_notes([getattr(cudnn.numerical_note, note) for note in DESELECTED])
     needed = []
     for number in range(graph.get_execution_plan_count()):
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from itertools import accumulate, product
 from operator import mul
 from typing import TYPE_CHECKING, Any
@@ -295,6 +296,21 @@ def test_cudnn_itself_has_a_plan_for_every_geometry(dtype: str, described: Any) 
             plan = cudnn.plan(direction, g, dtype, 2**26, device_property=described)
             lead, channels, *sizes = g.shape_of(direction)
             assert list(plan.tensors[2].get_dim()) == [lead, channels, *(1,) * (g.ndim == 1), *sizes]
+
+
+def test_cudnn_itself_leaves_engines_out(described: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def buildable() -> set[str]:
+        g = Geometry.parse("n=4 c=32 o=48 x=29,28 k=3,3 p=1")
+        graph, found = cudnn.plan("y", g, "float32", 2**26, device_property=described).graph, set()
+        for number in range(graph.get_execution_plan_count()):
+            with suppress(sys.modules["cudnn"].cudnnGraphNotSupportedError):
+                graph.build_plan_at_index(number)
+                found.add(graph.get_plan_name_at_index(number))
+        return found
+
+    left = buildable()
+    monkeypatch.setattr(cudnn, "DESELECTED", ())
+    assert left < buildable()
 
 
 def test_cudnn_itself_infers_the_sizes_of_a_geometry(described: Any) -> None:
