@@ -86,6 +86,7 @@ class Tensor:
 
     def at(self, address: int) -> np.ndarray:
         """The array of this description that begins at an address."""
+        assert address % 16 == 0
         kind = np.dtype(self.data_type.value)
         span = 1 + sum((size - 1) * step for size, step in zip(self.dim, self.stride, strict=True))
         memory = (ctypes.c_char * (span * kind.itemsize)).from_address(address)

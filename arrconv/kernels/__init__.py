@@ -13,15 +13,7 @@ if TYPE_CHECKING:
 
 KERNELS: dict[str, Kernel] = {
     kernel.name: kernel
-    for kernel in (
-        table.KERNEL,
-        tiles.KERNEL,
-        gemm.KERNEL,
-        cuda.KERNEL,
-        cudnn.KERNEL,
-        fft.KERNEL,
-        taps.KERNEL,
-    )
+    for kernel in (table.KERNEL, tiles.KERNEL, gemm.KERNEL, cuda.KERNEL, cudnn.KERNEL, fft.KERNEL, taps.KERNEL)
 }
 ALGORITHMS = ("auto", *KERNELS, "exact")
 """What may be asked for: "exact" is no kernel, but many contractions by kernels, rounded once after the bias."""

@@ -113,9 +113,9 @@ def _without_zeros(lib: Any, source: Array, matrix: Array, windows: tuple[Window
 
 
 def amend(problem: Problem, first: Array, second: Array, result: Array) -> None:
-    """Let a result of another library's be the form's also where zeros of the border meet what is not finite.
+    """Write another library's result anew where zeros at a border meet what is not finite, as the device finds out.
 
-    They may have been multiplied that are no part of the form, or those of the padding left out. The device finds out.
+    It may have multiplied zeros that are no part of the form, or left out those of the padding.
     """
     lib, geometry, is_transposed = problem.library, problem.geometry, problem.direction == "x"
     if not is_transposed and all(w.is_inside for w in windows_of(geometry)):

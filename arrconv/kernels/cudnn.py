@@ -51,6 +51,7 @@ DESELECTED = (
 )
 """The numerical notes of engines that are left out."""
 
+_ALIGNMENT = 16  # bytes, which the frontend says all tensors have
 _KEPT = 256  # plans, of whatever device
 _ALONE = threading.Lock()  # no two threads may use a handle at once
 
@@ -89,7 +90,7 @@ def contract(problem: Problem, first: Array, second: Array) -> Array:
     geometry, lib, dtype = problem.geometry, problem.library, problem.dtype
     if geometry.is_empty:
         return lib.zeros(geometry.shape_of(problem.direction), dtype)
-    first, second = lib.ascontiguousarray(first, dtype), lib.ascontiguousarray(second, dtype)
+    first, second = _laid_out(lib, first, dtype), _laid_out(lib, second, dtype)
     result = lib.empty(geometry.shape_of(problem.direction), dtype)
     room, device = current_limits().workspace, lib.cuda.Device().id
     with _ALONE:
@@ -99,6 +100,12 @@ def contract(problem: Problem, first: Array, second: Array) -> Array:
         plan.run(handle, lib.cuda.get_current_stream().ptr, [first, second, result], workspace)
     cuda.amend(problem, first, second, result)
     return result
+
+
+def _laid_out(lib: Any, array: Array, dtype: Any) -> Array:
+    """An array in C order and of a dtype that begins where cuDNN expects one to; itself where it is so already."""
+    found = lib.ascontiguousarray(array, dtype)
+    return found.copy() if found.data.ptr % _ALIGNMENT else found  # memory of its own is aligned by CuPy
 
 
 @dataclass(frozen=True, slots=True)
