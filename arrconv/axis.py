@@ -92,6 +92,10 @@ class Windows:
         """The elements of the span, or every so many of them from one on, as windows of one tap."""
         return Windows(self.size, 1, -(-self.span // phases), phases, 1, self.start + phase)
 
+    def exchanged(self) -> Windows:
+        """Windows whose taps are these windows, and whose windows are these taps."""
+        return replace(self, taps=self.count, count=self.taps, step=self.spacing, spacing=self.step)
+
     def elements(self) -> Windows:
         """What windows read that are all kin, each element once, as windows of one tap."""
         count = (self.count - 1) * self.advance + self.taps

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from contextlib import contextmanager
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import array_api_compat.numpy as standard
@@ -96,6 +96,10 @@ class Array:
     @property
     def device(self) -> str:
         return DEVICE
+
+    @property
+    def data(self) -> SimpleNamespace:
+        return SimpleNamespace(ptr=self._own.ctypes.data)
 
     @property
     def real(self) -> Array:
@@ -227,7 +231,9 @@ class Library(ModuleType):
         return called
 
 
+STREAM = SimpleNamespace(ptr=0x5712EA)
 RAW = Library("cupy", np)  # which kernels use
+RAW.cuda = SimpleNamespace(Device=lambda: SimpleNamespace(id=0), get_current_stream=lambda: STREAM)
 STANDARD = Library("array_api_compat.cupy", standard)
 
 

@@ -44,7 +44,7 @@ LAYERS = (
     ("kernels.correlate", "kernels.scatter", "kernels.dots", "kernels.tile_loops"),
     ("kernels.gemm", "kernels.table"),
     ("kernels.tiles", "kernels.fft", "kernels.cuda"),
-    ("kernels.implicit",),
+    ("kernels.implicit", "kernels.cudnn"),
     ("kernels",),
     ("functional.*",),
     ("nn.*", "linop.*", "viz.*"),

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from arrconv.errors import SpecError, UnsupportedError
-from arrconv.kernels import cuda, fft, gemm, implicit, table, taps, tiles
+from arrconv.kernels import cuda, cudnn, fft, gemm, implicit, table, taps, tiles
 
 if TYPE_CHECKING:
     from arrconv.kernels.base import Kernel, Problem
 
 _IN_ORDER = (
-    table.KERNEL, tiles.KERNEL, gemm.KERNEL, cuda.KERNEL, implicit.KERNEL, fft.KERNEL, taps.KERNEL,
+    table.KERNEL, tiles.KERNEL, gemm.KERNEL, cuda.KERNEL, implicit.KERNEL, cudnn.KERNEL, fft.KERNEL, taps.KERNEL,
 )  # fmt: skip
 KERNELS: dict[str, Kernel] = {kernel.name: kernel for kernel in _IN_ORDER}
 ALGORITHMS = ("auto", *KERNELS, "exact")

@@ -1,4 +1,7 @@
-"""conv and the transposed convolution as a matrix times the windows of an array, whatever multiplies them."""
+"""All three contractions as a matrix times the windows of an array, whatever multiplies them.
+
+Each gives an array of its own, unless there is one in C order that it shall write to.
+"""
 
 from __future__ import annotations
 
@@ -19,23 +22,23 @@ the windows of source (N, G, C, *sizes). Where there are several outs, the matri
 the other. Nothing has the size 0 but, perhaps, the source's axes."""
 
 
-def contract_y(correlate: Correlate, problem: Problem, x: Array, w: Array) -> Array:
+def contract_y(correlate: Correlate, problem: Problem, x: Array, w: Array, out: Array | None = None) -> Array:
     """The convolution: windows of x."""
     geometry, lib = problem.geometry, problem.library
     if geometry.is_empty:
         return lib.zeros(geometry.output_shape, problem.dtype)
-    y = lib.empty(_grouped_shape(geometry, geometry.out_channels, geometry.output_size), problem.dtype)
-    correlate(lib, grouped(x, geometry), grouped_weight(w, geometry), windows_of(geometry), y)
-    return y.reshape(geometry.output_shape)
+    y = lib.empty(geometry.output_shape, problem.dtype) if out is None else out
+    correlate(lib, grouped(x, geometry), grouped_weight(w, geometry), windows_of(geometry), grouped(y, geometry))
+    return y
 
 
-def contract_x(correlate: Correlate, problem: Problem, w: Array, y: Array) -> Array:
+def contract_x(correlate: Correlate, problem: Problem, w: Array, y: Array, out: Array | None = None) -> Array:
     """∂T/∂x: for each phase of the stride, windows of y and those of the taps that reach it.
 
     Phases that see the same windows are one correlation, with the channels of all of them.
     """
     geometry, lib = problem.geometry, problem.library
-    x = empty_input(problem)
+    x = empty_input(problem) if out is None else grouped(out, geometry)
     if geometry.is_empty:
         return x.reshape(geometry.input_shape)
     y, w = grouped(y, geometry), grouped_weight(w, geometry).swapaxes(1, 2)  # (G, C/G, O/G, *kernel)
@@ -46,6 +49,18 @@ def contract_x(correlate: Correlate, problem: Problem, w: Array, y: Array) -> Ar
         matrix = taps_together(lib, w, alike)
         correlate(lib, y, matrix, windows, *(x[(..., *inputs_of(each))] for each in alike))
     return x.reshape(geometry.input_shape)
+
+
+def contract_w(correlate: Correlate, problem: Problem, x: Array, y: Array, out: Array | None = None) -> Array:
+    """∂T/∂w: windows of x whose taps are the positions of y, one for each tap of w, and channels the images."""
+    geometry, lib = problem.geometry, problem.library
+    if geometry.is_empty:
+        return lib.zeros(geometry.weight_shape, problem.dtype)
+    w = lib.empty(geometry.weight_shape, problem.dtype) if out is None else out
+    x, y = grouped(x, geometry).swapaxes(0, 2), lib.moveaxis(grouped(y, geometry), 0, 2)  # (C, G, N, …), (G, O, N, …)
+    windows = tuple(axis.exchanged() for axis in windows_of(geometry))
+    correlate(lib, x, y, windows, lib.moveaxis(grouped_weight(w, geometry), 2, 0))  # (C, G, O, *kernel)
+    return w
 
 
 def empty_input(problem: Problem) -> Array:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from arrconv.kernels import nvrtc
+from arrconv.kernels import correlations, nvrtc
 from arrconv.kernels.base import Kernel, Problem, in_dtype
 from arrconv.kernels.correlate import by_blocks
 from arrconv.kernels.correlations import contract_x, contract_y
@@ -23,6 +23,7 @@ from arrconv.kernels.gather import Gather
 from arrconv.kernels.gemm import contract_w, lacks_room
 from arrconv.kernels.integers import in_float64
 from arrconv.kernels.nvrtc import SUMS, TYPES, strides_of
+from arrconv.kernels.walks import windows_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,6 +88,24 @@ def take_zeros_away(lib: Any, source: Array, matrix: Array, windows: tuple[Windo
     if matrix.dtype.kind not in "iu" and not all(w.is_inside for w in windows):
         is_finite = lib.all(lib.isfinite(in_dtype(matrix, outs[0].dtype)), keepdims=True)
         _multiply(source, matrix, windows, outs, multiplies_zeros=False, unless=is_finite)
+
+
+def amend(problem: Problem, first: Array, second: Array, result: Array) -> None:
+    """Write another library's result anew where zeros at a border meet what is not finite, as the device finds out.
+
+    It may have multiplied zeros that are no part of the form, or left out those of the padding.
+    """
+    lib, geometry, is_transposed = problem.library, problem.geometry, problem.direction == "x"
+    if not is_transposed and all(w.is_inside for w in windows_of(geometry)):
+        return
+    is_finite = lib.all(lib.isfinite(first if is_transposed else second), keepdims=True)
+    if is_transposed and any(len(axis.phases()) < axis.stride for axis in geometry.axes):  # some x no tap reaches
+        lib.copyto(result, 0, where=~is_finite.reshape(1))
+
+    def replace(_: Any, source: Array, matrix: Array, windows: tuple[Windows, ...], *outs: Array) -> None:
+        _multiply(source, matrix, windows, outs, multiplies_zeros=not is_transposed, unless=is_finite)
+
+    _CORRELATIONS[problem.direction](replace, problem, first, second, result)
 
 
 def _is_direct(ndim: int, *channels: int) -> bool:
@@ -189,6 +208,7 @@ class Walk:
         return nvrtc.structure(numbers)
 
 
+_CORRELATIONS = {"y": correlations.contract_y, "x": correlations.contract_x, "w": correlations.contract_w}
 _CONTRACTIONS: dict[str, Contract] = {
     "y": partial(contract_y, _with_zeros),
     "x": partial(contract_x, _without_zeros),

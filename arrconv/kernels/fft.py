@@ -10,7 +10,7 @@ Sources: T. G. Stockham, "High-speed convolution and correlation", 1966; for the
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ import numpy as np
 from arrconv.kernels import taps
 from arrconv.kernels.base import Kernel, Problem
 from arrconv.kernels.blocks import cut, even
-from arrconv.kernels.correlations import contract_x, contract_y, grouped
+from arrconv.kernels.correlations import contract_w, contract_x, contract_y
 from arrconv.kernels.fourier import fast_size, restore, transform
 from arrconv.kernels.gather import fill
 from arrconv.kernels.limits import current_limits
@@ -65,22 +65,6 @@ def contract(problem: Problem, first: Array, second: Array) -> Array:
     with np.errstate(all="ignore"):
         found = _CONTRACTIONS[problem.direction](problem, first, second)
     return found if problem.library.isfinite(found).all() else taps.contract(problem, first, second)
-
-
-def _contract_w(problem: Problem, x: Array, y: Array) -> Array:
-    """Sums over images and positions: x is read by windows whose taps are the positions of y, one for each tap of w."""
-    geometry, lib = problem.geometry, problem.library
-    if geometry.is_empty:
-        return lib.zeros(geometry.weight_shape, problem.dtype)
-    x, y = grouped(x, geometry).swapaxes(0, 2), lib.moveaxis(grouped(y, geometry), 0, 2)  # (C, G, N, …), (G, O, N, …)
-    found = lib.empty((*x.shape[:2], y.shape[1], *geometry.kernel_size), problem.dtype)  # (C, G, O, *kernel)
-    _correlate(lib, x, y, _walks(geometry, "w")[0], found)
-    return lib.moveaxis(found, 0, 2).reshape(geometry.weight_shape)
-
-
-def _exchanged(w: Windows) -> Windows:
-    """Windows whose taps are the windows, and whose windows the taps."""
-    return replace(w, taps=w.count, count=w.taps, step=w.spacing, spacing=w.step)
 
 
 def _correlate(lib: Any, source: Array, matrix: Array, windows: tuple[Windows, ...], *outs: Array) -> None:
@@ -217,13 +201,13 @@ def _walks(geometry: Geometry, direction: Direction) -> list[tuple[Windows, ...]
     if direction == "x":
         return list(phases_of(geometry))
     windows = windows_of(geometry)
-    return [tuple(map(_exchanged, windows)) if direction == "w" else windows]
+    return [tuple(w.exchanged() for w in windows) if direction == "w" else windows]
 
 
 _CONTRACTIONS: dict[str, Contract] = {
     "y": partial(contract_y, _correlate),
     "x": partial(contract_x, _correlate),
-    "w": _contract_w,
+    "w": partial(contract_w, _correlate),
 }
 
 KERNEL = Kernel("fft", refuses, contract, yields)

@@ -14,6 +14,7 @@ the sums of n/16 instructions are added properly. Together that is (34 + n/16)·
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from functools import partial
@@ -22,12 +23,11 @@ from typing import TYPE_CHECKING, Any
 from arrconv.axis import Windows
 from arrconv.kernels import nvrtc
 from arrconv.kernels.base import Contract, Kernel, Problem, in_dtype
-from arrconv.kernels.correlations import contract_x, contract_y, grouped
+from arrconv.kernels.correlations import contract_w, contract_x, contract_y
 from arrconv.kernels.cuda import take_zeros_away
 from arrconv.kernels.integers import in_float64
 from arrconv.kernels.limits import current_limits
 from arrconv.kernels.nvrtc import SUMS, TYPES, strides_of
-from arrconv.kernels.walks import windows_of
 
 if TYPE_CHECKING:
     from arrconv._namespace import Array
@@ -71,26 +71,10 @@ class Side:
     other: int
     axes: tuple[tuple[int, int, int, int], ...]
 
-    @classmethod
-    def of_taps(cls, channels: int, windows: tuple[Windows, ...], source: int, other: int, taps: list[int]) -> Side:
-        """That of channels and taps."""
-        return cls(
-            channels, source, other, tuple((w.taps, 0, w.spacing, s) for w, s in zip(windows, taps, strict=True))
-        )
-
-    @classmethod
-    def of_positions(cls, images: int, windows: tuple[Windows, ...], source: int, other: int, at: list[int]) -> Side:
-        """That of images and positions."""
-        axes = ((w.count, w.start, w.step, s) for w, s in zip(windows, at, strict=True))
-        return cls(images, source, other, tuple(axes))
-
     @property
     def size(self) -> int:
         """How many indices there are."""
-        found = self.count
-        for count, *_ in self.axes:
-            found *= count
-        return found
+        return self.count * math.prod(count for count, *_ in self.axes)
 
     @property
     def reach(self) -> int:
@@ -100,13 +84,14 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """The `Product` of `implicit.cu`: what is multiplied, with strides in elements.
+    """The `Product` of `implicit.cu`: what is multiplied, in which `way`, with strides in elements.
 
     `source` has the size and the stride of each axis; `by_group` the strides from group to group in the source, the
     matrix and the target, `by_row` those from row to row in the latter two. A sum is split into parts of at most
     `depth` terms, `by_part` apart in the target.
     """
 
+    way: str
     groups: int
     rows: int
     term: Side
@@ -124,10 +109,8 @@ class Product:
 
     def launch(self, source: Array, matrix: Array, target: Array) -> None:
         """Start the kernel on arrays: the first two of one dtype, the last of that of sums."""
-        way = multiplier(source.dtype.name, target.dtype.name, self.term.size)
-        high = height(way, self.rows)
-        name = f"implicit<{len(self.source)}, {high}, {way}, {self._index_type()}>"
-        blocks = self.parts * tiles(self.groups, self.rows, self.column.size, high)
+        name = f"implicit<{len(self.source)}, {height(self.way, self.rows)}, {self.way}, {self._index_type()}>"
+        blocks = self.parts * tiles(self.way, self.groups, self.rows, self.column.size)
         nvrtc.launch(name, blocks, _THREADS, [source, matrix, target, self._packed()])
 
     def _index_type(self) -> str:
@@ -164,9 +147,9 @@ def multiplier(dtype: str, total: str, terms: int) -> str:
     return f"Tensor<{kind}>" if is_meant and nvrtc.has_tensor_cores() else f"Plain<{kind}, {SUMS[total]}>"
 
 
-def tiles(groups: int, rows: int, columns: int, high: int) -> int:
+def tiles(way: str, groups: int, rows: int, columns: int) -> int:
     """How many blocks there are for each part of the sums."""
-    return groups * -(-rows // high) * -(-columns // _COLUMNS)
+    return groups * -(-rows // height(way, rows)) * -(-columns // _COLUMNS)
 
 
 def _is_tf32_wanted() -> bool:
@@ -174,30 +157,47 @@ def _is_tf32_wanted() -> bool:
     return int(os.environ.get("CUPY_TF32", "0")) > 0
 
 
-def _with_zeros(_: Any, source: Array, matrix: Array, windows: tuple[Windows, ...], *outs: Array) -> None:
-    """The `Correlate` of a convolution."""
-    source, matrix = _alike(source, matrix, outs[0].dtype)
+def _with_zeros(lib: Any, source: Array, matrix: Array, windows: tuple[Windows, ...], *outs: Array) -> None:
+    """The `Correlate` of a convolution and of its weight gradient."""
+    if source.dtype != matrix.dtype:  # integers
+        source, matrix = (in_dtype(array, outs[0].dtype) for array in (source, matrix))
     if not windows:
         source, matrix, windows = source[..., None], matrix[..., None], (_POINT,)
         outs = tuple(out[..., None] for out in outs)
-    images, groups, channels, *sizes = source.shape
+    rows = outs[0].shape[2]
+    for number, out in enumerate(outs):
+        _multiply(lib, source, matrix[:, number * rows : (number + 1) * rows], windows, out)
+
+
+def _multiply(lib: Any, source: Array, matrix: Array, windows: tuple[Windows, ...], out: Array) -> None:
+    """Let out be the product; sums are split where a device would not be busy, as far as the workspace allows."""
+    (images, groups, channels, *sizes), rows = source.shape, out.shape[2]
     from_image, from_group, from_channel, *read = strides_of(source)
     of_group, of_row, of_channel, *taps = strides_of(matrix)
-    rows = outs[0].shape[2]
-    term = Side.of_taps(channels, windows, from_channel, of_channel, taps)
-    for number, out in enumerate(outs):
-        to_image, to_group, to_row, *positions = strides_of(out)
-        product = Product(
-            groups,
-            rows,
-            term,
-            Side.of_positions(images, windows, from_image, to_image, positions),
-            tuple(zip(sizes, read, strict=True)),
-            (from_group, of_group, to_group),
-            (of_row, to_row),
-            depth=term.size,
-        )
-        product.launch(source, matrix[:, number * rows : (number + 1) * rows], out)
+    terms, columns = channels * math.prod(w.taps for w in windows), images * math.prod(w.count for w in windows)
+    way = multiplier(source.dtype.name, out.dtype.name, terms)
+    blocks, room = tiles(way, groups, rows, columns), current_limits().workspace // out.nbytes
+    parts = min(_BLOCKS // blocks, terms // _LEAST_SPLIT, room)
+    depth = terms if parts < 2 else -(-terms // (parts * _TILE)) * _TILE
+    sums = out[None] if depth == terms else lib.empty((-(-terms // depth), *out.shape), out.dtype)
+    by_part, to_image, to_group, to_row, *positions = strides_of(sums)
+    of_taps = ((w.taps, 0, w.spacing, stride) for w, stride in zip(windows, taps, strict=True))
+    of_positions = ((w.count, w.start, w.step, stride) for w, stride in zip(windows, positions, strict=True))
+    product = Product(
+        way,
+        groups,
+        rows,
+        Side(channels, from_channel, of_channel, tuple(of_taps)),
+        Side(images, from_image, to_image, tuple(of_positions)),
+        tuple(zip(sizes, read, strict=True)),
+        (from_group, of_group, to_group),
+        (of_row, to_row),
+        depth,
+        by_part,
+    )
+    product.launch(source, matrix, sums)
+    if len(sums) > 1:
+        out[...] = lib.sum(sums, axis=0)
 
 
 def _without_zeros(lib: Any, source: Array, matrix: Array, windows: tuple[Windows, ...], *outs: Array) -> None:
@@ -206,56 +206,10 @@ def _without_zeros(lib: Any, source: Array, matrix: Array, windows: tuple[Window
     take_zeros_away(lib, source, matrix, windows, *outs)
 
 
-def _contract_w(problem: Problem, x: Array, y: Array) -> Array:
-    geometry, lib, dtype = problem.geometry, problem.library, problem.dtype
-    if geometry.is_empty:
-        return lib.zeros(geometry.weight_shape, dtype)
-    windows, (x, y) = windows_of(geometry), _alike(grouped(x, geometry), grouped(y, geometry), dtype)
-    if not windows:
-        x, y, windows = x[..., None], y[..., None], (_POINT,)
-    images, groups, channels, *sizes = x.shape
-    from_image, from_group, from_channel, *read = strides_of(x)
-    of_image, of_group, of_row, *positions = strides_of(y)
-    rows, taps = y.shape[2], [w.taps for w in windows]
-    terms, columns = y.size // (groups * rows), channels
-    for count in taps:
-        columns *= count
-    high = height(multiplier(x.dtype.name, dtype.name, terms), rows)
-    depth = _depth(problem, terms, groups * rows * columns, tiles(groups, rows, columns, high))
-    sums = lib.empty((-(-terms // depth), groups, rows, channels, *taps), dtype)
-    by_part, to_group, to_row, to_channel, *to_taps = strides_of(sums)
-    product = Product(
-        groups,
-        rows,
-        Side.of_positions(images, windows, from_image, of_image, positions),
-        Side.of_taps(channels, windows, from_channel, to_channel, to_taps),
-        tuple(zip(sizes, read, strict=True)),
-        (from_group, of_group, to_group),
-        (of_row, to_row),
-        depth,
-        by_part,
-    )
-    product.launch(x, y, sums)
-    found = sums[0] if len(sums) == 1 else lib.sum(sums, axis=0)
-    return found.reshape(geometry.weight_shape)
-
-
-def _alike(source: Array, matrix: Array, dtype: Any) -> tuple[Array, Array]:
-    """Both in one dtype: integers that differ in the accumulator's."""
-    return (source, matrix) if source.dtype == matrix.dtype else (in_dtype(source, dtype), in_dtype(matrix, dtype))
-
-
-def _depth(problem: Problem, terms: int, size: int, blocks: int) -> int:
-    """How many terms a part of the sums has: fewer where a device would not be busy, as far as the workspace allows."""
-    room = current_limits().workspace // (size * problem.dtype.itemsize)
-    parts = max(1, min(_BLOCKS // blocks, terms // _LEAST_SPLIT, room))
-    return -(-terms // (parts * _TILE)) * _TILE
-
-
 _CONTRACTIONS: dict[str, Contract] = {
     "y": partial(contract_y, _with_zeros),
     "x": partial(contract_x, _without_zeros),
-    "w": _contract_w,
+    "w": partial(contract_w, _with_zeros),
 }
 
 KERNEL = Kernel("implicit", refuses, in_float64(contract), yields)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 
+import numpy as np
 import pytest
 from arrconv_conformance.adapters import load_adapter
+from arrconv_conformance.adapters.own import OwnAdapter
 from arrconv_conformance.members import MEMBERS, Member
 
 import arrconv
@@ -64,6 +66,19 @@ def test_every_function_is_one_of_arrconv_and_of_its_own_adapter() -> None:
         ]
         assert len(positional) == 3
         assert callable(getattr(adapter, function))
+
+
+def test_its_own_adapter_asks_for_its_algorithm_throughout() -> None:
+    arrays = [np.ones(shape) for shape in ((1, 1, 4), (1, 1, 2), (1, 1, 3))]  # x, w and y
+    own = OwnAdapter("cudnn", "1", np.asarray, np.asarray, algorithm="cudnn")
+    for call in (
+        lambda x, w, _: own.conv(x, w, None),
+        lambda _, w, y: own.conv_transpose(y, w, None),
+        lambda x, w, y: own.conv_backward(x, w, y, needs=("input",)),
+        lambda x, w, y: own.conv_transpose_backward(y, w, x, needs=("input",)),
+    ):
+        with pytest.raises(arrconv.UnsupportedError, match="algorithm='cudnn' cannot serve this call"):
+            call(*arrays)
 
 
 def test_a_member_is_never_changed() -> None:

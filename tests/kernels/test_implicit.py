@@ -206,7 +206,7 @@ def test_an_int_counts_to_no_offset_that_it_does_not_hold() -> None:
     term = implicit.Side(1, 0, 0, ((1, 0, 1, 0),))
     for size, index in ((2**30 - 2**10, "int"), (2**31, "long long")):
         column = implicit.Side(size // 2, 0, 2, ((1, 0, 1, 0),))
-        found = implicit.Product(1, 1, term, column, ((1, 1),), (0, 0, 0), (0, 0), 1)
+        found = implicit.Product("Plain<float, float>", 1, 1, term, column, ((1, 1),), (0, 0, 0), (0, 0), 1)
         assert found._index_type() == index
 
 
@@ -221,7 +221,7 @@ def test_a_long_sum_is_split_as_far_as_the_workspace_allows(
     monkeypatch.setattr(nvrtc, "launch", lambda *given: (shapes.append(given[3][2].shape), host.launch(*given)))
     with arrconv.limits(workspace=workspace):
         assert_like_taps(on_host, LARGE[1])
-    assert shapes[-1] == (parts, 2, 19, 20, 3, 3)
+    assert shapes[-1] == (parts, 20, 2, 19, 3, 3)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

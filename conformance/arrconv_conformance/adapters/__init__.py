@@ -22,6 +22,7 @@ _MODULES = (
     "numpy",
     "cupy",
     "strict",
+    "cupy_cudnn",
     "torch",
     "torch_channels_last",
     "torch_autocast",
