@@ -129,7 +129,8 @@ class Contraction:
         geometry = self.geometry.batched()
         if geometry.padding_mode != "zeros":  # kernels know no other mode; the map is applied before them
             geometry = geometry.padded()
-        return Problem(self.direction, geometry, self.backend)
+        is_final = self.bias is None and (self.direction != "x" or self.geometry.padding_mode == "zeros")
+        return Problem(self.direction, geometry, self.backend, is_final)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 class Problem:
     """A contraction to be computed: which one, its sizes (batched, zero padding only) and where its arrays live.
 
-    The operands come in the order of the form: (x, w) for y, (w, y) for x, (x, y) for w.
+    The operands come in the order of the form: (x, w) for y, (w, y) for x, (x, y) for w. Where it `is_final` nothing is
+    added to what is computed, so that a kernel may round it to the result's dtype itself.
     """
 
     direction: Direction
     geometry: Geometry
     backend: Backend
+    is_final: bool = False
 
     @property
     def library(self) -> Any:
@@ -36,9 +38,16 @@ class Problem:
         dtype: np.dtype[Any] = np.dtype(self.backend.accumulator)
         return dtype
 
+    @property
+    def returned(self) -> np.dtype[Any]:
+        """That in which a kernel that rounds once at the end returns what it computes, for NumPy and CuPy."""
+        dtype: np.dtype[Any] = np.dtype(self.backend.result) if self.is_final else self.dtype
+        return dtype
+
 
 Contract = Callable[[Problem, "Array", "Array"], "Array"]
-"""Takes a problem and its two operands in their own dtype; returns the result in the accumulator's, in fresh memory."""
+"""Takes a problem and its two operands in their own dtype; returns the result in the accumulator's, or in what
+`Problem.returned` says, in fresh memory."""
 
 
 def never(_: Problem) -> str | None:
