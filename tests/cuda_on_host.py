@@ -38,6 +38,7 @@ HEADER = """
 #define __launch_bounds__(threads)
 #define ON_HOST
 #define HALF_TO_FLOAT(value, bits) value = float_of_half(bits)
+#define FLOAT_TO_HALF(bits, value) bits = half_of_float(value)
 
 static float float_of_half(unsigned bits) {
     const int exponent = bits >> 10 & 31, fraction = bits & 1023;
@@ -45,6 +46,15 @@ static float float_of_half(unsigned bits) {
                        : exponent     ? std::ldexp(1024.0f + fraction, exponent - 25)
                                       : std::ldexp(1.0f * fraction, -24);
     return bits >> 15 ? -size : size;
+}
+
+static unsigned short half_of_float(float value) {
+    const unsigned sign = std::signbit(value) ? 0x8000 : 0;
+    if (std::isnan(value)) return 0x7fff;
+    if (std::abs(value) >= 65520) return sign | 0x7c00;
+    const int exponent = value == 0 ? -14 : std::max(std::ilogb(value), -14);
+    const int steps = int(std::nearbyint(std::ldexp(std::abs(double(value)), 10 - exponent)));
+    return sign | (steps + ((exponent + 14) << 10));
 }
 
 struct Number { unsigned int x; };

@@ -63,6 +63,17 @@ def contract_w(correlate: Correlate, problem: Problem, x: Array, y: Array, out: 
     return w
 
 
+CORRELATIONS = {"y": contract_y, "x": contract_x, "w": contract_w}
+"""By the direction of a problem."""
+
+
+def fresh(problem: Problem) -> Array:
+    """Memory for the result of a problem, in the dtype that may be returned: of zeros where no tap may reach some."""
+    make = problem.library.zeros if problem.direction == "x" else problem.library.empty
+    found: Array = make(problem.geometry.shape_of(problem.direction), problem.returned)
+    return found
+
+
 def empty_input(problem: Problem) -> Array:
     """x of zeros, (N, G, C/G, *sizes): some of it no tap may reach."""
     geometry = problem.geometry

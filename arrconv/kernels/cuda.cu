@@ -1,12 +1,13 @@
 // Windows of an array, gathered into the columns of a matrix or multiplied where they lie.
 //
-// Each kernel is a template: NDIM spatial axes; elements of type Source, read as they are and added in type Sum (float
-// for the 16-bit floats); and indices of type Index, int where all offsets fit, since 64-bit divisions take long.
+// Each kernel is a template: NDIM spatial axes; elements of type Source, read as they are, added in type Sum (float
+// for the 16-bit floats) and stored in type Target; and indices of type Index, int where all offsets fit, since 64-bit divisions take long.
 // One thread makes one position's share of the result, positions fastest, so that neighbouring threads read and write
 // neighbouring elements. No header is included: whatever compiles for a device compiles this.
 
 #ifndef HALF_TO_FLOAT
 #define HALF_TO_FLOAT(value, bits) asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits))
+#define FLOAT_TO_HALF(bits, value) asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value))
 #endif
 
 struct Half {
@@ -29,6 +30,37 @@ struct Bfloat {
         } wide;
         wide.bits = (unsigned int)bits << 16;
         return wide.value;
+    }
+};
+
+// A sum as it is stored: rounded to the nearest number, ties to even, where that takes rounding.
+template <class Target>
+struct Stored {
+    template <class Sum>
+    __device__ static Target of(Sum value) {
+        return Target(value);
+    }
+};
+
+template <>
+struct Stored<Half> {
+    __device__ static Half of(float value) {
+        Half half;
+        FLOAT_TO_HALF(half.bits, value);
+        return half;
+    }
+};
+
+template <>
+struct Stored<Bfloat> {
+    __device__ static Bfloat of(float value) {
+        union {
+            float value;
+            unsigned int bits;
+        } wide;
+        wide.value = value;
+        if (value != value) return {0x7fc0};
+        return {(unsigned short)((wide.bits + 0x7fff + (wide.bits >> 16 & 1)) >> 16)};
     }
 };
 
@@ -126,8 +158,8 @@ __global__ void gather(const Source* __restrict__ source, Sum* __restrict__ colu
 
 // Multiplies windows by ROWS rows of a matrix: one thread for each position, as many rows, group and image, which adds
 // channel by channel and tap by tap. Nothing is done where `unless` points to true: so the device itself decides.
-template <int NDIM, int ROWS, class Source, class Sum, class Index>
-__global__ void direct(const Source* __restrict__ source, const Sum* __restrict__ matrix, Sum* __restrict__ target,
+template <int NDIM, int ROWS, class Source, class Sum, class Target, class Index>
+__global__ void direct(const Source* __restrict__ source, const Sum* __restrict__ matrix, Target* __restrict__ target,
                        const bool* __restrict__ unless, const Walk<NDIM> walk) {
     if (unless && *unless) return;
     const Index rows = Index(walk.rows);
@@ -155,9 +187,9 @@ __global__ void direct(const Source* __restrict__ source, const Sum* __restrict_
             }
         });
     }
-    Sum* const out = target + (image * Index(walk.target.image) + group * Index(walk.target.group) + position);
+    Target* const out = target + (image * Index(walk.target.image) + group * Index(walk.target.group) + position);
 #pragma unroll
     for (int r = 0; r < ROWS; ++r) {
-        if (row + r < rows) out[(row + r) * Index(walk.target.row)] = sums[r];
+        if (row + r < rows) out[(row + r) * Index(walk.target.row)] = Stored<Target>::of(sums[r]);
     }
 }

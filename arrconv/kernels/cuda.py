@@ -15,22 +15,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from arrconv.kernels import correlations, nvrtc
+from arrconv.kernels import nvrtc
 from arrconv.kernels.base import Kernel, Problem, in_dtype
 from arrconv.kernels.correlate import by_blocks
-from arrconv.kernels.correlations import contract_x, contract_y
+from arrconv.kernels.correlations import CORRELATIONS, fresh
 from arrconv.kernels.gather import Gather
 from arrconv.kernels.gemm import contract_w, lacks_room
 from arrconv.kernels.integers import in_float64
-from arrconv.kernels.nvrtc import SUMS, TYPES, strides_of
+from arrconv.kernels.nvrtc import SUMS, TYPES, strides_of, summed
 from arrconv.kernels.walks import windows_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from arrconv._namespace import Array
     from arrconv.axis import Windows
-    from arrconv.kernels.base import Contract
     from arrconv.kernels.blocks import Box
 
 _THREADS = 256  # of a block
@@ -42,10 +39,7 @@ def refuses(problem: Problem) -> str | None:
     """Why cuda cannot serve a problem, or None."""
     if problem.backend.library != "cupy":
         return f"it works on CuPy arrays, not on those of {problem.backend.library}"
-    geometry = problem.geometry
-    channels = (geometry.in_channels // geometry.groups, geometry.out_channels // geometry.groups)
-    is_gathered = problem.direction == "w" or not _is_direct(geometry.ndim, *channels)
-    return lacks_room(problem) if is_gathered else None
+    return None if _is_direct(problem) else lacks_room(problem)
 
 
 def yields(problem: Problem) -> str | None:
@@ -55,16 +49,25 @@ def yields(problem: Problem) -> str | None:
 
 
 def contract(problem: Problem, first: Array, second: Array) -> Array:
-    """The contraction, in the accumulator's dtype."""
-    return _CONTRACTIONS[problem.direction](problem, first, second)
+    """The contraction, in the accumulator's dtype; where nothing is gathered, in the one that may be returned."""
+    direction = problem.direction
+    if _is_direct(problem):
+        multiply = partial(_multiply_all, direction == "y")
+        return CORRELATIONS[direction](multiply, problem, first, second, fresh(problem))
+    if direction == "w":
+        return contract_w(FusedGather, problem, first, second)
+    return CORRELATIONS[direction](_with_zeros if direction == "y" else _without_zeros, problem, first, second)
+
+
+def _is_direct(problem: Problem) -> bool:
+    geometry = problem.geometry
+    channels = min(geometry.in_channels, geometry.out_channels) // geometry.groups
+    return problem.direction != "w" and geometry.ndim > 0 and channels <= _FEW
 
 
 def _with_zeros(lib: Any, source: Array, matrix: Array, windows: tuple[Windows, ...], *outs: Array) -> None:
     """The `Correlate` of a convolution, which multiplies the zeros of the padding."""
-    if _is_direct(len(windows), source.shape[2], outs[0].shape[2]):
-        _multiply(source, matrix, windows, outs, multiplies_zeros=True)
-    else:
-        by_blocks(lib, source, matrix, windows, *outs, gatherer=FusedGather)
+    by_blocks(lib, source, matrix, windows, *outs, gatherer=FusedGather)
 
 
 def _without_zeros(lib: Any, source: Array, matrix: Array, windows: tuple[Windows, ...], *outs: Array) -> None:
@@ -73,10 +76,7 @@ def _without_zeros(lib: Any, source: Array, matrix: Array, windows: tuple[Window
     A matrix product multiplies zeros there all the same, which shows where the matrix is not finite. In that case, of
     which nobody but the device need know, the direct kernel replaces what was found.
     """
-    if _is_direct(len(windows), source.shape[2], outs[0].shape[2]):
-        _multiply(source, matrix, windows, outs, multiplies_zeros=False)
-        return
-    by_blocks(lib, source, matrix, windows, *outs, gatherer=FusedGather)
+    _with_zeros(lib, source, matrix, windows, *outs)
     take_zeros_away(lib, source, matrix, windows, *outs)
 
 
@@ -86,8 +86,8 @@ def take_zeros_away(lib: Any, source: Array, matrix: Array, windows: tuple[Windo
     That changes nothing where the matrix is finite.
     """
     if matrix.dtype.kind not in "iu" and not all(w.is_inside for w in windows):
-        is_finite = lib.all(lib.isfinite(in_dtype(matrix, outs[0].dtype)), keepdims=True)
-        _multiply(source, matrix, windows, outs, multiplies_zeros=False, unless=is_finite)
+        is_finite = lib.all(lib.isfinite(in_dtype(matrix, summed(outs[0].dtype))), keepdims=True)
+        _multiply_all(False, lib, source, matrix, windows, *outs, unless=is_finite)
 
 
 def amend(problem: Problem, first: Array, second: Array, result: Array) -> None:
@@ -98,18 +98,12 @@ def amend(problem: Problem, first: Array, second: Array, result: Array) -> None:
     lib, geometry, is_transposed = problem.library, problem.geometry, problem.direction == "x"
     if not is_transposed and all(w.is_inside for w in windows_of(geometry)):
         return
-    is_finite = lib.all(lib.isfinite(first if is_transposed else second), keepdims=True)
+    factor = in_dtype(first if is_transposed else second, summed(result.dtype))
+    is_finite = lib.all(lib.isfinite(factor), keepdims=True)
     if is_transposed and any(len(axis.phases()) < axis.stride for axis in geometry.axes):  # some x no tap reaches
         lib.copyto(result, 0, where=~is_finite.reshape(1))
-
-    def replace(_: Any, source: Array, matrix: Array, windows: tuple[Windows, ...], *outs: Array) -> None:
-        _multiply(source, matrix, windows, outs, multiplies_zeros=not is_transposed, unless=is_finite)
-
-    _CORRELATIONS[problem.direction](replace, problem, first, second, result)
-
-
-def _is_direct(ndim: int, *channels: int) -> bool:
-    return ndim > 0 and min(channels) <= _FEW
+    multiply = partial(_multiply_all, not is_transposed, unless=is_finite)
+    CORRELATIONS[problem.direction](multiply, problem, first, second, result)
 
 
 class FusedGather(Gather):
@@ -130,17 +124,17 @@ class FusedGather(Gather):
         walk.launch("gather", [ndim], [images, columns], n * g * c)
 
 
-def _multiply(
+def _multiply_all(
+    multiplies_zeros: bool,
+    _: Any,
     source: Array,
     matrix: Array,
     windows: tuple[Windows, ...],
-    outs: Sequence[Array],
-    *,
-    multiplies_zeros: bool,
+    *outs: Array,
     unless: Array | None = None,
 ) -> None:
     """What a `Correlate` does, by the direct kernel; nothing where an array of one bool holds true."""
-    matrix = in_dtype(matrix, outs[0].dtype)
+    matrix = in_dtype(matrix, summed(outs[0].dtype))
     (n, g, c), rows = source.shape[:3], outs[0].shape[2]
     together = min(rows, _ROWS)
     from_image, from_group, from_channel, *read = strides_of(source)
@@ -157,7 +151,7 @@ def _multiply(
             multiplies_zeros=multiplies_zeros,
         )
         part = matrix[:, number * rows : (number + 1) * rows]
-        walk.launch("direct", [len(windows), together], [source, part, out, unless], n * g * -(-rows // together))
+        walk.launch("direct", [len(windows), together], [source, part, out], n * g * -(-rows // together), unless)
 
 
 FourNumbers = tuple[int, int, int, int]
@@ -179,15 +173,15 @@ class Walk:
     along: tuple[tuple[int, int, int], ...]
     multiplies_zeros: bool = False
 
-    def launch(self, kernel: str, sizes: list[int], arrays: list[Any], lines: int) -> None:
-        """Start a kernel with these sizes in its name on arrays: the source, one of the dtype of sums, ….
+    def launch(self, kernel: str, sizes: list[int], arrays: list[Array], lines: int, *more: Any) -> None:
+        """Start a kernel with these sizes in its name on arrays, the source first, and on what more it takes.
 
         There is a thread for each position of so many lines.
         """
-        source, total = (array.dtype.name for array in arrays[:2])
-        name = f"{kernel}<{', '.join([*map(str, sizes), TYPES[source], SUMS[total], self.index_type()])}>"
+        types = [TYPES[arrays[0].dtype.name], *(SUMS[array.dtype.name] for array in arrays[1:]), self.index_type()]
+        name = f"{kernel}<{', '.join([*map(str, sizes), *types])}>"
         threads = lines * math.prod(w.count for w in self.windows)
-        nvrtc.launch(name, -(-threads // _THREADS), _THREADS, [*arrays, self.packed()])
+        nvrtc.launch(name, -(-threads // _THREADS), _THREADS, [*arrays, *more, self.packed()])
 
     def index_type(self) -> str:
         """The type in C++ of all indices and offsets: int where all of them together are within its reach."""
@@ -207,12 +201,5 @@ class Walk:
             numbers += [w.size, w.taps, w.count, w.step, w.spacing, w.start, *strides]
         return nvrtc.structure(numbers)
 
-
-_CORRELATIONS = {"y": correlations.contract_y, "x": correlations.contract_x, "w": correlations.contract_w}
-_CONTRACTIONS: dict[str, Contract] = {
-    "y": partial(contract_y, _with_zeros),
-    "x": partial(contract_x, _without_zeros),
-    "w": partial(contract_w, FusedGather),
-}
 
 KERNEL = Kernel("cuda", refuses, in_float64(contract), yields)

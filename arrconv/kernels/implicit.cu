@@ -254,10 +254,10 @@ struct Unsigned<long long> {
 
 enum { THREADS = 256, COLUMNS = 128 };
 
-template <int NDIM, int ROWS, class Multiply, class Index>
+template <int NDIM, int ROWS, class Multiply, class Target, class Index>
 __global__ void __launch_bounds__(THREADS)
     implicit(const typename Multiply::Source* __restrict__ source, const typename Multiply::Source* __restrict__ matrix,
-             typename Multiply::Sum* __restrict__ target, const Product<NDIM> product) {
+             Target* __restrict__ target, const Product<NDIM> product) {
     using Source = typename Multiply::Source;
     using Sum = typename Multiply::Sum;
     // 64 bytes of each row and column at a time, 80 bytes apart, so that eight of them lie in different banks.
@@ -368,6 +368,6 @@ __global__ void __launch_bounds__(THREADS)
                 const int c = across + 8 * w + 2 * lane.t + e % 2;
                 const Index r = row + down + 16 * h + lane.g + e / 2 * 8;
                 if (r < Index(product.rows) && column + c < Index(product.columns))
-                    target[targets[c] + r * Index(product.target_row)] = sums[h][w][e];
+                    target[targets[c] + r * Index(product.target_row)] = Stored<Target>::of(sums[h][w][e]);
             }
 }

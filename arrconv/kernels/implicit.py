@@ -17,17 +17,16 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from arrconv.axis import Windows
 from arrconv.kernels import nvrtc
-from arrconv.kernels.base import Contract, Kernel, Problem, in_dtype
-from arrconv.kernels.correlations import contract_w, contract_x, contract_y
+from arrconv.kernels.base import Kernel, Problem, in_dtype
+from arrconv.kernels.correlations import CORRELATIONS, fresh
 from arrconv.kernels.cuda import take_zeros_away
 from arrconv.kernels.integers import in_float64
 from arrconv.kernels.limits import current_limits
-from arrconv.kernels.nvrtc import SUMS, TYPES, strides_of
+from arrconv.kernels.nvrtc import SUMS, TYPES, strides_of, summed
 
 if TYPE_CHECKING:
     from arrconv._namespace import Array
@@ -54,8 +53,9 @@ def yields(problem: Problem) -> str | None:
 
 
 def contract(problem: Problem, first: Array, second: Array) -> Array:
-    """The contraction, in the accumulator's dtype."""
-    return _CONTRACTIONS[problem.direction](problem, first, second)
+    """The contraction, in the dtype that may be returned."""
+    correlate = _without_zeros if problem.direction == "x" else _with_zeros
+    return CORRELATIONS[problem.direction](correlate, problem, first, second, fresh(problem))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +108,9 @@ class Product:
         return -(-self.term.size // self.depth)
 
     def launch(self, source: Array, matrix: Array, target: Array) -> None:
-        """Start the kernel on arrays: the first two of one dtype, the last of that of sums."""
-        name = f"implicit<{len(self.source)}, {height(self.way, self.rows)}, {self.way}, {self._index_type()}>"
+        """Start the kernel on arrays, the first two of one dtype."""
+        types = f"{self.way}, {SUMS[target.dtype.name]}, {self._index_type()}"
+        name = f"implicit<{len(self.source)}, {height(self.way, self.rows)}, {types}>"
         blocks = self.parts * tiles(self.way, self.groups, self.rows, self.column.size)
         nvrtc.launch(name, blocks, _THREADS, [source, matrix, target, self._packed()])
 
@@ -175,11 +176,12 @@ def _multiply(lib: Any, source: Array, matrix: Array, windows: tuple[Windows, ..
     from_image, from_group, from_channel, *read = strides_of(source)
     of_group, of_row, of_channel, *taps = strides_of(matrix)
     terms, columns = channels * math.prod(w.taps for w in windows), images * math.prod(w.count for w in windows)
-    way = multiplier(source.dtype.name, out.dtype.name, terms)
-    blocks, room = tiles(way, groups, rows, columns), current_limits().workspace // out.nbytes
+    total = summed(out.dtype)
+    way = multiplier(source.dtype.name, total.name, terms)
+    blocks, room = tiles(way, groups, rows, columns), current_limits().workspace // (out.size * total.itemsize)
     parts = min(_BLOCKS // blocks, terms // _LEAST_SPLIT, room)
     depth = terms if parts < 2 else -(-terms // (parts * _TILE)) * _TILE
-    sums = out[None] if depth == terms else lib.empty((-(-terms // depth), *out.shape), out.dtype)
+    sums = out[None] if depth == terms else lib.empty((-(-terms // depth), *out.shape), total)
     by_part, to_image, to_group, to_row, *positions = strides_of(sums)
     of_taps = ((w.taps, 0, w.spacing, stride) for w, stride in zip(windows, taps, strict=True))
     of_positions = ((w.count, w.start, w.step, stride) for w, stride in zip(windows, positions, strict=True))
@@ -205,11 +207,5 @@ def _without_zeros(lib: Any, source: Array, matrix: Array, windows: tuple[Window
     _with_zeros(lib, source, matrix, windows, *outs)
     take_zeros_away(lib, source, matrix, windows, *outs)
 
-
-_CONTRACTIONS: dict[str, Contract] = {
-    "y": partial(contract_y, _with_zeros),
-    "x": partial(contract_x, _without_zeros),
-    "w": partial(contract_w, _with_zeros),
-}
 
 KERNEL = Kernel("implicit", refuses, in_float64(contract), yields)

@@ -38,6 +38,11 @@ INT_REACH = 2**31 - 2**10
 """What an int can count to, less a last block's threads that have nothing to do."""
 
 
+def summed(dtype: Any) -> np.dtype[Any]:
+    """The dtype in which what is stored in one is added up."""
+    return np.dtype("float32" if dtype.name in ("float16", "bfloat16") else dtype)
+
+
 def strides_of(array: Array) -> list[int]:
     """How many elements apart neighbours along each axis lie."""
     return [stride // array.itemsize for stride in array.strides]

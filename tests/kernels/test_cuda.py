@@ -54,8 +54,12 @@ PAIRS = {  # the types of elements and of sums that they come to
 
 def names(ndim: int, dtype: str, index: str = "int") -> list[str]:
     """The kernels for a dtype, as they are called."""
-    types = f"{', '.join(PAIRS[dtype])}, {index}"
-    return [f"gather<{ndim}, {types}>", *(f"direct<{ndim}, {rows}, {types}>" for rows in (1, 2, 3, 4))]
+    source, total = PAIRS[dtype]
+    targets = (total, source) if dtype in ("float16", "bfloat16") else (total,)
+    return [
+        f"gather<{ndim}, {source}, {total}, {index}>",
+        *(f"direct<{ndim}, {rows}, {source}, {total}, {to}, {index}>" for to in targets for rows in (1, 2, 3, 4)),
+    ]
 
 
 pytestmark = pytest.mark.xdist_group("cuda")  # so that one process alone compiles the kernels
@@ -182,7 +186,7 @@ def test_the_direct_kernel_writes_nothing_where_it_is_told_so(is_told: bool, lib
     shapes = (1, 1, 1, 5, 6), (1, 2, 1, 2, 3), (1, 1, 2, 4, 4)
     source, matrix, out = (library.put(np.full(shape, 7, np.float32)) for shape in shapes)
     unless = library.put(np.asarray([is_told]))
-    cuda._multiply(source, matrix, windows_of(g), [out], multiplies_zeros=True, unless=unless)
+    cuda._multiply_all(True, None, source, matrix, windows_of(g), out, unless=unless)
     assert (library.get(out) == (7 if is_told else 6 * 7 * 7)).all()
 
 
@@ -226,7 +230,7 @@ def test_a_compiler_for_devices_accepts_the_kernels(tmp_path: Path) -> None:
 
 COMPILED = """
 template __global__ void gather<{2}, {0}, {1}, {3}>(const {0}*, {1}*, Walk<{2}>);
-template __global__ void direct<{2}, 4, {0}, {1}, {3}>(const {0}*, const {1}*, {1}*, const bool*, Walk<{2}>);
+template __global__ void direct<{2}, 4, {0}, {1}, {1}, {3}>(const {0}*, const {1}*, {1}*, const bool*, Walk<{2}>);
 """
 
 

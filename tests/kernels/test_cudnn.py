@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.xdist_group("cudnn")  # so that one process alone compiles the kernels
 ON_HOST = [
-    f"direct<{ndim}, {rows}, {kind}, {kind}, int>"
+    f"direct<{ndim}, {rows}, {kind}, {kind}, {kind}, int>"
     for ndim, rows, kind in product((1, 2, 3), (1, 2, 3, 4), ("float", "double"))
 ]
 

@@ -61,7 +61,18 @@ OTHERS = {
 
 
 def names(ndim: int, *ways: str, heights: tuple[int, ...] = (16, 32, 64), index: str = "int") -> list[str]:
-    return [f"implicit<{ndim}, {height}, {way}, {index}>" for way in ways for height in heights]
+    return [
+        f"implicit<{ndim}, {height}, {way}, {target}, {index}>"
+        for way in ways
+        for target in targets(way)
+        for height in heights
+    ]
+
+
+def targets(way: str) -> tuple[str, ...]:
+    """What its sums may be stored as."""
+    source, _, total = way.partition("<")[2][:-1].partition(", ")
+    return {"Half": ("float", "Half"), "Bfloat": ("float", "Bfloat")}.get(source, (total or source,))
 
 
 ON_HOST = [
@@ -77,7 +88,11 @@ ON_HOST = [
 ]
 REPAIRED = [(ndim, "float, float") for ndim in (1, 3, 4)]
 REPAIRED += [(2, way[6:-1]) for way in (*PLAIN.values(), OTHERS["complex64"], OTHERS["complex128"])]
-DIRECT = [f"direct<{ndim}, {rows}, {types}, int>" for (ndim, types), rows in product(REPAIRED, (1, 2, 3, 4))]
+DIRECT = [
+    f"direct<{ndim}, {rows}, {types}, {target}, int>"
+    for (ndim, types), rows in product(REPAIRED, (1, 2, 3, 4))
+    for target in targets(f"Plain<{types}>")
+]
 
 
 @pytest.fixture(scope="module")
@@ -242,6 +257,30 @@ def test_tensor_cores_err_less_than_direct_summation_may(dtype: str, host: Host)
     assert ways(host) == {TENSOR[dtype]}
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.usefixtures("on_host")
+def test_a_final_result_is_rounded_once_as_it_is_stored(dtype: str) -> None:
+    """To what the rounded sum is, infinite and NaN included; where a bias is added, only after that."""
+    kind = np.dtype(getattr(ml_dtypes, dtype, dtype))
+    g, rng = Geometry.parse("n=1 c=5 o=3 x=9,8 k=2,3"), np.random.default_rng(0)
+    x, w = (rng.standard_normal(shape).astype(kind) for shape in (g.input_shape, g.weight_shape))
+    x[0, 0, 0, :3] = np.inf, np.nan, np.finfo(np.float16).max
+    x[0, :, 5:] *= kind.type(1e-4)  # subnormal, as float16 has them
+    w[0, 0, :, :2] *= kind.type(1e-3)
+    for direction, first, second in (("y", x, w), ("x", w, np.ones(g.output_shape, kind)), ("w", x, x[:, :3, 1:, 2:])):
+        problem = Problem(cast("Any", direction), g, backend_of(x=x, w=w))
+        sums = implicit.contract(problem, first, second)
+        found = implicit.contract(replace(problem, is_final=True), first, second)
+        assert (sums.dtype, found.dtype) == (np.float32, kind)
+        with np.errstate(over="ignore"):
+            assert np.array_equal(found, sums.astype(kind), equal_nan=True)
+    assert np.isnan(found).any() or np.isinf(found).any()
+    bias = np.full(3, 0.3, kind)
+    with np.errstate(over="ignore", invalid="ignore"):
+        once = implicit.contract(Problem("y", g, backend_of(x=x, w=w)), x, w) + bias.astype(np.float32).reshape(3, 1, 1)
+        assert np.array_equal(arrconv.conv(x, w, bias, algorithm="implicit"), once.astype(kind), equal_nan=True)
+
+
 def on_cupy(case: str, dtype: Any, direction: str = "y") -> Problem:
     """A problem of CuPy's arrays, of which there need be none."""
     backend = replace(backend_of(x=np.ones(1, dtype)), library="cupy")
@@ -268,7 +307,7 @@ def test_a_compiler_for_devices_accepts_the_kernel(tmp_path: Path) -> None:
         *names(2, TENSOR["tf32"], TENSOR["float64"], PLAIN["float32"], heights=(64,)),
         *names(3, PLAIN["float64"], heights=(64,)),
     ]
-    entries = "".join(COMPILED.format(name, name[9], way_of(name)) for name in chosen)
+    entries = "".join(COMPILED.format(name, name[9], way_of(name), name.split(", ")[-2]) for name in chosen)
     (tmp_path / "kernels.cu").write_text(nvrtc.source_code() + entries, encoding="utf-8")
     command = ["nvcc", *nvrtc.OPTIONS, "-arch=sm_90", "-cubin", "-keep", "-Xptxas=-v", "-Werror", "all-warnings"]
     said = subprocess.run([*command, "kernels.cu"], cwd=tmp_path, check=True, capture_output=True, text=True).stderr
@@ -279,9 +318,9 @@ def test_a_compiler_for_devices_accepts_the_kernel(tmp_path: Path) -> None:
 
 
 def way_of(name: str) -> str:
-    return name.split(", ", 2)[2].rpartition(", ")[0]
+    return name.split(", ", 2)[2].rsplit(", ", 2)[0]
 
 
 COMPILED = """
-template __global__ void {0}(const {2}::Source*, const {2}::Source*, {2}::Sum*, Product<{1}>);
+template __global__ void {0}(const {2}::Source*, const {2}::Source*, {3}*, Product<{1}>);
 """
