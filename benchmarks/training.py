@@ -61,13 +61,7 @@ def arrconv_step(name: str, width: int, batch: int, size: int) -> Step:
 def torch_step(name: str, width: int, batch: int, size: int) -> Step:
     import torch
 
-    own = network(name, 3, width)
-    own.initialise(np, seed=0)
-    net = torch_twin(own)
-    values = own.state_dict().values()
-    with torch.no_grad():
-        for parameter, value in zip(net.parameters(), values, strict=True):
-            parameter.copy_(torch.from_numpy(value))
+    net = torch_net(network(name, 3, width).initialise(np, seed=0))
     x, t = (torch.from_numpy(array) for array in pictures(batch, size))
     optimiser: Any = (
         torch.optim.SGD(net.parameters(), lr=10.0) if name == "seed" else torch.optim.Adam(net.parameters(), lr=1e-3)
@@ -81,6 +75,17 @@ def torch_step(name: str, width: int, batch: int, size: int) -> Step:
         return float(loss.item())
 
     return step
+
+
+def torch_net(own: nn.Layer) -> Any:
+    """A network that has its first values, in PyTorch, with the same values."""
+    import torch
+
+    net = torch_twin(own)
+    with torch.no_grad():
+        for parameter, value in zip(net.parameters(), own.state_dict().values(), strict=True):
+            parameter.copy_(torch.from_numpy(value))
+    return net
 
 
 def torch_twin(layer: nn.Layer) -> Any:

@@ -1,71 +1,88 @@
-"""Tasks measured in turns on one device, which libraries share; libraries and their clocks are given."""
+"""Tasks measured in turns on one device, which processes share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+import math
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
-from benchmarks.gpu.work import with_images
+import numpy as np
+from arrconv_conformance.data import numpy_dtype
+
+from benchmarks.gpu.libraries import TF32
+from benchmarks.gpu.work import one_image
 from benchmarks.peers.measure import Measured, compare
-from benchmarks.peers.work import Array, Task
+from benchmarks.peers.report import BASE, OWN
 
-LONG = 0.03
-"""Seconds that one measurement takes at least, by as many calls as that needs."""
+if TYPE_CHECKING:
+    from benchmarks.gpu.rivals import Rival
+    from benchmarks.peers.work import Task
+
+LONG = 0.01
+"""Seconds that one measurement takes at least, by as many calls as that needs; CUDA's events tell microseconds."""
 
 LEAST_CALLS, MOST_CALLS = 3, 300
 
+PATIENCE = 30.0
+"""Seconds within which a process has to prepare a task, which may compile and try algorithms, or to measure it."""
 
-class Library(Protocol):
-    """What computes tasks, and says how long it takes.
+OTHERS = 2
+"""Rounds at most of all but arrconv as it chooses itself and PyTorch, which the figures are about."""
 
-    Attributes:
-        name: what it is called.
-        is_convolution: whether its results are those of the tasks; else it says how fast the device is.
-    """
-
-    name: str
-    is_convolution: bool
-
-    def prepare(self, task: Task) -> Callable[[], Any]:
-        """A call that computes a task, on operands that are where it computes."""
-
-    def seconds(self, call: Callable[[], Any], calls: int) -> float:
-        """Of one call, when so many follow each other and nothing is waited for between them."""
-
-    def operations(self, task: Task) -> int:
-        """Of one call."""
-
-    def result(self, call: Callable[[], Any]) -> Array:
-        """What a call gives, on the host."""
+RECENT = 12
+"""So many tasks say how long the next one may take: those of a row have the same sizes."""
 
 
 def measure(
-    tasks: Iterable[Task], libraries: Sequence[Library], rounds: int
+    tasks: Iterable[Task], rivals: Mapping[str, Rival], rounds: int, ends: float = math.inf
 ) -> Iterator[tuple[Task, dict[str, Measured]]]:
-    """Measure every task in every library, in so many rounds; each task is there when it is done."""
+    """Measure every task in every process, in so many rounds; each task is there when it is done.
+
+    None is begun that may last beyond a time of `time.monotonic()`.
+    """
+    lasted = deque[float](maxlen=RECENT)
     for task in tasks:
-        found: dict[str, Measured] = {}
-        ready: dict[str, tuple[Library, Callable[[], Any], int]] = {}
-        for library in libraries:
-            try:
-                found[library.name] = _checked(task, library)
-                call = library.prepare(task)
-                first = library.seconds(call, 1)
-            except (NotImplementedError, RuntimeError, ValueError, TypeError, MemoryError) as reason:
-                found[library.name] = Measured(f"{type(reason).__name__}: {reason}".splitlines()[0][:200])
+        began = time.monotonic()
+        if began + max(lasted, default=0.0) > ends:
+            return
+        yield task, _measured(task, rivals, rounds)
+        lasted.append(time.monotonic() - began)
+
+
+def _measured(task: Task, rivals: Mapping[str, Rival], rounds: int) -> dict[str, Measured]:
+    found: dict[str, Measured] = {}
+    calls: dict[str, int] = {}
+    for name, rival in rivals.items():
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / "result.npy"
+            answer = rival.ask("prepare", PATIENCE, task=task.data, save=str(file))
+            found[name] = Measured(answer.get("lacks", ""), operations=answer.get("operations", 0))
+            if found[name].lacks:
                 continue
-            calls = max(LEAST_CALLS, min(MOST_CALLS, int(LONG / first)))
-            ready[library.name] = (library, call, calls)
-        for _ in range(rounds):
-            for name, (library, call, calls) in ready.items():
-                found[name].seconds.append(library.seconds(call, calls))
-        yield task, found
+            if answer["is_task"]:
+                _compare(task, file, found[name])
+        if not found[name].lacks:
+            calls[name] = max(LEAST_CALLS, min(MOST_CALLS, int(LONG / max(answer["seconds"], 1e-9))))
+    for number in range(rounds):
+        for name in list(calls):
+            if number >= OTHERS and name not in (OWN, BASE, TF32):
+                continue
+            answer = rivals[name].ask("time", PATIENCE, calls=calls[name])
+            if "lacks" in answer:
+                found[name] = Measured(answer["lacks"])
+                del calls[name]
+            else:
+                found[name].seconds.append(answer["seconds"])
+    return found
 
 
-def _checked(task: Task, library: Library) -> Measured:
-    """What a library makes of one image, beside what arrconv makes of it on the host."""
-    small = Task(with_images(task.row, 1), task.direction, task.dtype)
-    measured = Measured(operations=library.operations(task))
-    if library.is_convolution:
-        compare(small, library.result(library.prepare(small)), measured)
-    return measured
+def _compare(task: Task, file: Path, measured: Measured) -> None:
+    """Note how far the result of one image is from what arrconv makes of it on the host."""
+    try:
+        compare(one_image(task), np.load(file).view(numpy_dtype(task.dtype)), measured)
+    except ValueError as reason:
+        measured.lacks = str(reason)

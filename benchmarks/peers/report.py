@@ -145,7 +145,7 @@ def as_json(results: Results, about: dict[str, Any]) -> dict[str, Any]:
     """Everything that was measured."""
     return about | {
         "tasks": [
-            {**task.data, "case": task.row.case, "transposed": task.row.is_transposed, "operations": task.operations}
+            {**task.data, "transposed": task.row.is_transposed, "operations": task.operations}
             | {"libraries": {name: one.data for name, one in found.items()}}
             for task, found in results
         ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
 from contextlib import suppress
@@ -21,6 +22,9 @@ THREADS = (
     "VECLIB_MAXIMUM_THREADS",
 )
 
+ENDING = 10.0
+"""Seconds that a process has to end, when it is told to."""
+
 
 class Missing(Exception):  # noqa: N818 - nothing went wrong
     """The library is not installed."""
@@ -29,6 +33,10 @@ class Missing(Exception):  # noqa: N818 - nothing went wrong
 def removed() -> dict[str, str]:
     """The variables that the processes do not get."""
     return {name: os.environ[name] for name in PINS if name in os.environ}
+
+
+class Late(RuntimeError):  # noqa: N818 - as Missing is
+    """No answer came in time."""
 
 
 @dataclass(eq=False)
@@ -40,12 +48,14 @@ class Session:
         threads: how many it may use.
         python: the interpreter that has it.
         module: what runs there: a program that answers lines, as `benchmarks.peers.worker.serve` does.
+        errors: where its complaints go, for `subprocess`: nowhere, or None for where those of this process go.
     """
 
     name: str
     threads: int
     python: str = sys.executable
     module: str = "benchmarks.peers.worker"
+    errors: int | None = subprocess.DEVNULL
     about: dict[str, Any] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -55,7 +65,7 @@ class Session:
             [self.python, "-m", self.module, self.name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self.errors,
             env=environment,
             text=True,
         )
@@ -64,14 +74,19 @@ class Session:
             self.close()
             raise Missing(f"{self.name}: {self.about['missing']}")
 
-    def ask(self, do: str, **options: Any) -> dict[str, Any]:
-        """Let it do something, and return what it answers."""
+    def ask(self, do: str, patience: float | None = None, **options: Any) -> dict[str, Any]:
+        """Let it do something, and return what it answers, within so many seconds.
+
+        Raises:
+            Late: its time was over; it is ended then.
+            RuntimeError: it has ended.
+        """
         stream: IO[str] | None = self._process.stdin
         assert stream is not None
         with suppress(BrokenPipeError):  # then there is no answer either
             stream.write(json.dumps({"do": do, **options}) + "\n")
             stream.flush()
-        return self._answer()
+        return self._answer(patience)
 
     def close(self) -> None:
         """End it."""
@@ -80,10 +95,17 @@ class Session:
                 self._process.stdin.close()
         if self._process.stdout is not None:
             self._process.stdout.close()
-        self._process.wait()
+        try:
+            self._process.wait(ENDING)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
-    def _answer(self) -> dict[str, Any]:
+    def _answer(self, patience: float | None = None) -> dict[str, Any]:
         assert self._process.stdout is not None
+        if not select.select([self._process.stdout], [], [], patience)[0]:  # nothing is left of earlier answers
+            self._process.kill()
+            raise Late(f"{self.name}: no answer within {patience:.0f} s")
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"{self.name}: the process ended with status {self._process.wait()}")

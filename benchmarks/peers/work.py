@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+from arrconv_conformance.data import numpy_dtype
 
 from arrconv import Geometry
 
@@ -97,11 +98,12 @@ class Task:
 
     @classmethod
     def of(cls, data: dict[str, str]) -> Task:
-        return cls(ROWS[data["row"]], data["direction"], data["dtype"])
+        row = ROWS[data["row"]]
+        return cls(replace(row, case=data.get("case", row.case)), data["direction"], data["dtype"])
 
     @property
     def data(self) -> dict[str, str]:
-        return {"row": self.row.name, "direction": self.direction, "dtype": self.dtype}
+        return {"row": self.row.name, "direction": self.direction, "dtype": self.dtype, "case": self.row.case}
 
     def __str__(self) -> str:
         return f"{self.row.name}, {self.direction}, {self.dtype}"
@@ -116,7 +118,7 @@ class Task:
         """The bytes that have to be read or written once: the operands and the result."""
         geometry = self.row.geometry
         shapes = (geometry.input_shape, geometry.weight_shape, geometry.output_shape)
-        return sum(math.prod(shape) for shape in shapes) * np.dtype(self.dtype).itemsize
+        return sum(math.prod(shape) for shape in shapes) * numpy_dtype(self.dtype).itemsize
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -136,4 +138,4 @@ class Task:
         values: Array = rng.standard_normal(shape)
         if self.dtype.startswith("complex"):
             values = values + 1j * rng.standard_normal(shape)
-        return values.astype(self.dtype)
+        return values.astype(numpy_dtype(self.dtype))

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.peers.session import Missing
 from benchmarks.peers.work import Task
 
 PAUSE = 0.15
@@ -107,7 +108,7 @@ def serve(make: Callable[[], Any]) -> None:
     os.dup2(2, 1)  # libraries print
     try:
         worker = make()
-    except ImportError as reason:
+    except (ImportError, Missing) as reason:
         replies.write(json.dumps({"missing": str(reason)}) + "\n")
         return
     replies.write(json.dumps(worker.hello()) + "\n")

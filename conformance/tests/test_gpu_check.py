@@ -20,11 +20,13 @@ from arrconv_conformance.gpu_check import __main__ as command
 from arrconv_conformance.gpu_check import marked, operators, running, training
 from arrconv_conformance.gpu_check.device import look
 from arrconv_conformance.gpu_check.place import Findings, Place, finish
-from arrconv_conformance.gpu_check.plan import FULL, TINY, plan
-from arrconv_conformance.gpu_check.running import Outcome, Step, run, run_all
+from arrconv_conformance.gpu_check.plan import FULL, TINY, Size, plan
+from arrconv_conformance.gpu_check.running import LIMIT, Outcome, Step, run, run_all
 from typer.testing import CliRunner
 
 from arrconv import linop
+from benchmarks.gpu import __main__ as benchmark
+from benchmarks.gpu import training as epochs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,7 +128,30 @@ def test_every_step_is_there_to_be_run(tmp_path: Path) -> None:
                 assert importlib.util.find_spec(name) is not None, name
             else:
                 assert option == "-c" or (command.ROOT / option).is_file(), option
-    assert "benchmark" not in [step.name for step in plan("numpy", tmp_path, TINY)]
+    names = [step.name for step in plan("array-api-strict", tmp_path, TINY)]
+    assert names == [step.name for step in plan("cupy", tmp_path, TINY)][: len(names)]
+    assert "benchmark" not in names
+
+
+@pytest.mark.parametrize(("limit", "told"), [(75.4, "65"), (3.0, "1")])
+def test_a_step_may_be_told_its_time(limit: float, told: str, tmp_path: Path) -> None:
+    step = Step("told", (sys.executable, "-S", "-c", "import sys; print(*sys.argv[1:])", "LIMIT", "NO-LIMIT"), 1.0)
+    assert run(step, tmp_path / "output.txt", tmp_path, limit).line == f"{told} NO-LIMIT"
+
+
+@pytest.mark.parametrize("size", [TINY, FULL])
+@pytest.mark.parametrize(("name", "module"), [("epochs", epochs), ("benchmark", benchmark)])
+def test_what_measures_takes_its_options(
+    name: str, module: Any, size: Size, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (step,) = [step for step in plan("cupy", tmp_path, size) if step.name == name]
+    assert step.command[2] == module.__name__.removesuffix(".__main__")
+    monkeypatch.setattr(module, "started", lambda *_: ({}, {"arrconv": "there is no CUDA device"}))
+    app = typer.Typer()
+    app.command()(module.main)
+    result = CliRunner().invoke(app, ["1" if word == LIMIT else word for word in step.command[3:]])
+    assert result.exit_code == 2
+    assert result.output.endswith("there is no CUDA device\n")
 
 
 def checked(*arguments: str) -> tuple[int, str]:
@@ -173,7 +198,8 @@ def test_what_cannot_be_run_is_said_at_once(tmp_path: Path, monkeypatch: pytest.
         raise Unavailable("cupy: no CUDA device here (cudaErrorNoDevice)")
 
     assert checked(str(tmp_path), "--library", "numpy", "--only", "dvice") == (
-        2, "gpu_check: 'dvice' is no step; there are device, tests, conform, digests, training, operators\n",
+        2, "gpu_check: 'dvice' is no step; there are device, tests, conform, digests, training, operators, epochs, "
+        "benchmark\n",
     )  # fmt: skip
     monkeypatch.setattr(command, "ROOT", tmp_path)
     assert checked(str(tmp_path))[1].startswith("gpu_check: the tests and the benchmark are not in ")
@@ -204,7 +230,7 @@ def test_of_others():
             False,
             "1 failed, 1 passed, exit status 1",
         ),
-        ("raise ValueError('no')", False, "0 failed, 0 passed, exit status 2"),
+        ("raise ValueError('no')", False, "1 failed, 0 passed, exit status 1"),
     ],
 )
 def test_marked_tests_are_counted(
@@ -218,6 +244,18 @@ def test_marked_tests_are_counted(
     found = marked.run_marked([str(file)], str(tmp_path / "tests.xml"))
     assert (found.is_right, found.line) == (is_right, line)
     assert (tmp_path / "tests.xml").is_file()
+
+
+def test_a_file_that_cannot_be_read_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # which it sets; undone here
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = gpu\n", encoding="utf-8")
+    files = [tmp_path / f"test_{name}_of_two.py" for name in ("first", "second")]
+    for file, text in zip(files, ("import no_such_module\n", "@gpu\ndef test_right(): pass\n"), strict=True):
+        file.write_text(TESTS + text, encoding="utf-8")
+    found = marked.run_marked([str(file) for file in files], str(tmp_path / "tests.xml"))
+    assert found.line == "1 failed, 1 passed, exit status 1"
+    assert found.record["failures"] == ["test_first_of_two.py"]
 
 
 def test_the_files_of_marked_tests_are_found() -> None:

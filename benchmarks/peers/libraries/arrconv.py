@@ -20,10 +20,10 @@ def prepare(task: Task) -> Callable[[], Array]:
     return call_of(task, *task.operands)
 
 
-def call_of(task: Task, x: Array, w: Array, g: Array) -> Callable[[], Array]:
+def call_of(task: Task, x: Array, w: Array, g: Array, algorithm: str = "auto") -> Callable[[], Array]:
     """The call of a task on operands wherever they are."""
     row, geometry = task.row, task.row.geometry
-    options: dict[str, Any] = dict(geometry.options)
+    options: dict[str, Any] = dict(geometry.options) | {"algorithm": algorithm}
     if not row.is_transposed:
         calls: dict[str, Callable[[], Array]] = {
             "forward": partial(arrconv.conv, x, w, **options),

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from arrconv_conformance.data import numpy_dtype
 from torch.nn import functional
 
 if TYPE_CHECKING:
@@ -16,7 +18,14 @@ if TYPE_CHECKING:
 
 
 def prepare(task: Task) -> Callable[[], Any]:
-    return call_of(task, *(torch.from_numpy(array) for array in task.operands))
+    return call_of(task, *map(tensor, task.operands))
+
+
+def tensor(array: Array) -> Any:
+    """A tensor of the bits of an array; PyTorch takes bfloat16 from NumPy as whole numbers only."""
+    if array.dtype.name == "bfloat16":
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
 
 
 def call_of(task: Task, x: Any, w: Any, g: Any) -> Callable[[], Any]:
@@ -46,7 +55,10 @@ def call_of(task: Task, x: Any, w: Any, g: Any) -> Callable[[], Any]:
 
 
 def as_array(result: Any) -> Array:
-    found: Array = result.detach().resolve_conj().numpy()
+    tensor = result.detach().resolve_conj()
+    if tensor.dtype is torch.bfloat16:
+        return tensor.view(torch.int16).numpy().view(numpy_dtype("bfloat16"))
+    found: Array = tensor.numpy()
     return found
 
 

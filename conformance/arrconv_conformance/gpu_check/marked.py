@@ -19,7 +19,10 @@ FOLDERS = ("tests", "conformance/tests")
 
 
 class _Reports:
-    """A plugin of pytest that counts outcomes, and keeps what failed and why something was skipped."""
+    """A plugin of pytest that counts outcomes, and keeps what failed and why something was skipped.
+
+    A file that cannot be read, such as one that needs what is not installed, has failed as a test has.
+    """
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter(passed=0, failed=0, skipped=0)
@@ -35,6 +38,11 @@ class _Reports:
         elif report.outcome == "skipped":
             self.reasons[str(report.longrepr[2]).removeprefix("Skipped: ")] += 1
 
+    def pytest_collectreport(self, report: Any) -> None:
+        if report.failed:
+            self.counts["failed"] += 1
+            self.failed.append(report.nodeid)
+
 
 def files(root: Path) -> list[str]:
     """The test files that mark a test: others may need what is not installed on a machine with a GPU."""
@@ -46,7 +54,7 @@ def run_marked(paths: Sequence[str], junit: str) -> Findings:
     """Run the marked tests of some files; where all are skipped, the step is."""
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # none of what happens to be installed is needed
     reports = _Reports()
-    options = ["-m", "gpu", "-v", "-p", "no:cacheprovider", f"--junitxml={junit}"]
+    options = ["-m", "gpu", "-v", "-p", "no:cacheprovider", "--continue-on-collection-errors", f"--junitxml={junit}"]
     status = pytest.main([*options, *paths], plugins=[reports])
     counts = reports.counts
     record = {

@@ -6,13 +6,14 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from arrconv_conformance.gpu_check.running import Step
+from arrconv_conformance.gpu_check.running import LIMIT, Step
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _CONFORM = "from arrconv.cli import main; main()"  # the command may not be installed
 _STRICT = {"array-api-strict": "CPU_DEVICE"}  # the names of the digests' libraries, where they are others
+_DEVICES = {"cupy": "cuda", "numpy": "cpu"}  # of what is measured, by libraries
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +24,20 @@ class Size:
         cases: of the conformance suite.
         steps: of training.
         width: of the network.
+        epochs: options of the benchmark of training.
         benchmark: options of the benchmark.
     """
 
     cases: str = "full"
     steps: int = 100
     width: int = 64
+    epochs: tuple[str, ...] = ()
     benchmark: tuple[str, ...] = ()
 
 
 FULL = Size()
-TINY = Size("3", 2, 4, ("--row", "smallest", "--dtype", "float32"))
+_FEW_EPOCHS = ("--pairs", "70", "--width", "4", "--batch", "32", "--rounds", "1", "--way", "arrconv", "--way", "torch")
+TINY = Size("3", 2, 4, _FEW_EPOCHS, ("--row", "smallest", "--dtype", "float32", "--rounds", "1"))
 
 
 def plan(library: str, folder: Path, size: Size) -> list[Step]:
@@ -43,7 +47,7 @@ def plan(library: str, folder: Path, size: Size) -> list[Step]:
 
     >>> from pathlib import Path
     >>> [step.name for step in plan("cupy", Path("out"), FULL)]
-    ['device', 'tests', 'conform', 'digests', 'training', 'operators', 'benchmark']
+    ['device', 'tests', 'conform', 'digests', 'training', 'operators', 'epochs', 'benchmark']
     """
 
     def step(name: str, share: float, *command: str) -> Step:
@@ -58,13 +62,22 @@ def plan(library: str, folder: Path, size: Size) -> list[Step]:
     lines = str(folder / "conform.jsonl")
     judged = ("conform", library, "--cases", size.cases, "--json", file("conform"), "--jsonl", lines)
     digests = ("tests/functional/test_exact_digests.py", _STRICT.get(library, library), file("digests"))
-    measured = step("benchmark", 7, "-m", "benchmarks.gpu", "--json", file("benchmark"), *size.benchmark)
-    return [
+
+    def measured(name: str, share: float, module: str, given: tuple[str, ...]) -> Step:
+        options = ("--device", _DEVICES[library], "--budget", LIMIT, "--json", file(name))
+        return step(name, share, "-m", module, *options, *given)
+
+    steps = [
         own("device", 1),
         step("tests", 6, "-m", "arrconv_conformance.gpu_check.marked", file("tests")),
         step("conform", 8, "-c", _CONFORM, *judged),
         step("digests", 3, *digests),
         own("training", 3, str(size.steps), str(size.width)),
         own("operators", 2),
-        *([measured] if library == "cupy" else []),
     ]
+    if library in _DEVICES:
+        steps += [
+            measured("epochs", 3, "benchmarks.gpu.training", size.epochs),
+            measured("benchmark", 8, "benchmarks.gpu", size.benchmark),
+        ]
+    return steps

@@ -22,6 +22,9 @@ SKIPPED = 77
 GRACE = 10.0
 """Seconds that a step has to write down what it has, after it was interrupted because its time was over."""
 
+LIMIT = "LIMIT"
+"""A word of a command that stands for the seconds that its step has, less those of `GRACE`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -88,10 +91,12 @@ def run(step: Step, output: Path, root: Path, limit: float) -> Outcome:
     """Run a step; one whose time is over is interrupted, as by Ctrl-C, and then killed with all that it started."""
     places = [str(root), str(root / "tests"), *filter(None, sys.path)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(places)}
+    told = f"{max(1.0, limit - GRACE):.0f}"
+    command = [told if word == LIMIT else word for word in step.command]
     began = time.monotonic()
     with output.open("w", encoding="utf-8") as stream:
         process = subprocess.Popen(
-            step.command, cwd=root, env=environment, stdin=subprocess.DEVNULL, stdout=stream,
+            command, cwd=root, env=environment, stdin=subprocess.DEVNULL, stdout=stream,
             stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=_hear_interrupts,
         )  # fmt: skip
         is_late = False
