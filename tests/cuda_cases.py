@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-import ml_dtypes
 import numpy as np
+from rational import dtype_of
 
 import arrconv
 from arrconv import Geometry
@@ -65,7 +65,7 @@ def solved(case: str, dtype: str) -> tuple[list[Any], list[Any]]:
         oracle.transpose_input(np.conj(w), y, g.input_size, **options),
         oracle.transpose_weight(np.conj(x), y, g.kernel_size, **options),
     ]
-    return [array.astype(getattr(ml_dtypes, dtype, dtype)) for array in numbers], expected
+    return [array.astype(dtype_of(dtype)) for array in numbers], expected
 
 
 def results(g: Geometry, *arrays: Any, algorithm: str) -> list[Any]:

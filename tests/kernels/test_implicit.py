@@ -8,7 +8,6 @@ from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING, Any, cast
 
-import ml_dtypes
 import numpy as np
 import pytest
 from cuda_cases import (
@@ -24,6 +23,7 @@ from cuda_cases import (
 )
 from cuda_on_host import Host
 from geometries import random_geometries
+from rational import dtype_of
 from test_laws import Library, check, check_transposed, example, has_transpose, transposed_example
 
 import arrconv
@@ -120,7 +120,7 @@ def assert_like_taps(library: Library, case: str, dtype: str = "float32") -> Non
     g, rng = Geometry.parse(case), np.random.default_rng(1)
     arrays = [rng.integers(-1, 2, shape) for shape in (g.input_shape, g.weight_shape, g.output_shape)]
     expected = results(g, *(array.astype(float) for array in arrays), algorithm="taps")
-    given = [library.put(array.astype(getattr(ml_dtypes, dtype, dtype))) for array in arrays]
+    given = [library.put(array.astype(dtype_of(dtype))) for array in arrays]
     found = results(g, *given, algorithm=library.algorithm)
     assert all(np.array_equal(library.get(got), right) for got, right in zip(found, expected, strict=True))
 
@@ -245,7 +245,7 @@ def test_tensor_cores_err_less_than_direct_summation_may(dtype: str, host: Host)
     """Even if they cut off whatever they can; some of the sums err more than one rounding, so that they do."""
     rng, worst = np.random.default_rng(0), 0.0
     for g in (Geometry.parse("n=1 c=64 o=16 x=5,9 k=3,3"), Geometry.parse("n=1 c=20 o=16 x=9,7 k=2,1")):
-        x, w = (rng.random(shape).astype(getattr(ml_dtypes, dtype, dtype)) for shape in (g.input_shape, g.weight_shape))
+        x, w = (rng.random(shape).astype(dtype_of(dtype)) for shape in (g.input_shape, g.weight_shape))
         found = implicit.contract(Problem("y", g, backend_of(x=x, w=w)), x, w)
         assert found.dtype == np.float32
         right = arrconv.conv(x.astype(float), w.astype(float))
@@ -261,7 +261,7 @@ def test_tensor_cores_err_less_than_direct_summation_may(dtype: str, host: Host)
 @pytest.mark.usefixtures("on_host")
 def test_a_final_result_is_rounded_once_as_it_is_stored(dtype: str) -> None:
     """To what the rounded sum is, infinite and NaN included; where a bias is added, only after that."""
-    kind = np.dtype(getattr(ml_dtypes, dtype, dtype))
+    kind = dtype_of(dtype)
     g, rng = Geometry.parse("n=1 c=5 o=3 x=9,8 k=2,3"), np.random.default_rng(0)
     x, w = (rng.standard_normal(shape).astype(kind) for shape in (g.input_shape, g.weight_shape))
     x[0, 0, 0, :3] = np.inf, np.nan, np.finfo(np.float16).max
