@@ -20,7 +20,7 @@ from stand_in import LOOKS, RAW, WORK
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-WRITERS = ("__setitem__", "copyto", "fill")
+WRITERS = ("__setitem__", "copyto", "fill", "launch")
 BY_CUBLAS = ("dot", "matmul", "tensordot", "vecdot", "__matmul__")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from arrconv.errors import ShapeError, SpecError
 from arrconv.functional.conv import conv, conv_backward, conv_transpose, conv_transpose_backward
@@ -44,6 +44,12 @@ class _Convolution(Layer):
     @property
     def _bias(self) -> Array | None:
         return self.value("bias") if "bias" in self.parameters else None
+
+    def convolve_by(self, algorithm: str) -> Self:
+        """Use an algorithm, by the name that `conv` takes, in both passes."""
+        super().convolve_by(algorithm)
+        self.options["algorithm"] = algorithm
+        return self
 
     def _checked(self, x: Array) -> Array:
         """x, which must have a batch."""

@@ -10,6 +10,7 @@ from arrconv._namespace import device_of, namespace_of
 from arrconv.errors import ShapeError, SpecError
 from arrconv.functional.random import uniform
 from arrconv.geometry import check_shape
+from arrconv.kernels import check_algorithm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -202,6 +203,25 @@ class Layer:
         self.is_training, self._kept = mode, None
         for layer in self.layers.values():
             layer.train(mode)
+        return self
+
+    def convolve_by(self, algorithm: str) -> Self:
+        """Let all convolutions in it, both passes, use an algorithm, by the name that `conv` takes.
+
+        Layers that are added later are not told.
+
+        Raises:
+            SpecError: there is none of that name.
+
+        >>> import numpy as np
+        >>> from arrconv import nn
+        >>> net = nn.Sequential(nn.Conv1d(3, 8, 3), nn.Tanh()).initialise(np, seed=0).convolve_by("exact")
+        >>> net(np.ones((1, 3, 5), np.float32)).shape
+        (1, 8, 3)
+        """
+        check_algorithm(algorithm)
+        for layer in self.layers.values():
+            layer.convolve_by(algorithm)
         return self
 
     def eval(self) -> Self:

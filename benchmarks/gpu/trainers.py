@@ -70,11 +70,11 @@ class Placed:
 
 
 class WithFit:
-    """arrconv's own loop, with options of `fit`."""
+    """arrconv's own loop, with an algorithm and options of `fit`."""
 
-    def __init__(self, device: str, pairs: Pairs, width: int, **options: Any) -> None:
+    def __init__(self, device: str, pairs: Pairs, width: int, algorithm: str = "auto", **options: Any) -> None:
         xp = import_module({"cuda": "cupy", "cpu": "numpy"}[device])
-        self._net = seed_network(width=width).initialise(xp, seed=0)
+        self._net = seed_network(width=width).initialise(xp, seed=0).convolve_by(algorithm)
         self._first, self._draw, self._options = self._net.state_dict(), pairs.placed(self._net.example), options
 
     def losses(self, batch: int, count: int, every: int) -> list[float]:
@@ -123,6 +123,9 @@ class WithTorch:
 
 WAYS: dict[str, Callable[[str, Pairs, int], Way]] = {
     OWN: WithFit,
+    f"{OWN}-graph": partial(WithFit, graph=True),
+    f"{OWN}-implicit": partial(WithFit, algorithm="implicit"),
+    f"{OWN}-implicit-graph": partial(WithFit, algorithm="implicit", graph=True),
     BASE: WithTorch,
     f"{BASE}-tf32": partial(WithTorch, tf32=True),
     f"{BASE}-compiled": partial(WithTorch, is_compiled=True),

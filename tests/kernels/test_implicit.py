@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
+from captures import captures
 from cuda_cases import (
     DEGENERATE,
     NARROW,
@@ -24,6 +25,7 @@ from cuda_cases import (
 from cuda_on_host import Host
 from geometries import random_geometries
 from rational import dtype_of
+from stand_in import STANDARD, WORK, get, put, stand_in
 from test_laws import Library, check, check_transposed, example, has_transpose, transposed_example
 
 import arrconv
@@ -31,6 +33,9 @@ from arrconv import Geometry, explain
 from arrconv._namespace import backend_of
 from arrconv.kernels import KERNELS, choose, implicit, nvrtc, select
 from arrconv.kernels.base import Problem, never
+from arrconv.train import SGD
+from arrconv.train.graph import CapturedStep
+from arrconv.train.networks import seed_network
 from tests import oracle
 
 if TYPE_CHECKING:
@@ -279,6 +284,38 @@ def test_a_final_result_is_rounded_once_as_it_is_stored(dtype: str) -> None:
     with np.errstate(over="ignore", invalid="ignore"):
         once = implicit.contract(Problem("y", g, backend_of(x=x, w=w)), x, w) + bias.astype(np.float32).reshape(3, 1, 1)
         assert np.array_equal(arrconv.conv(x, w, bias, algorithm="implicit"), once.astype(kind), equal_nan=True)
+
+
+def test_a_training_step_without_cublas_is_one_graph(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the bits of eager steps; a tape of the stand-in for CuPy keeps launches, too."""
+    monkeypatch.setattr(nvrtc, "launch", lambda *given: WORK(host.launch, *given))
+    monkeypatch.setattr(nvrtc, "has_tensor_cores", lambda: True)
+    rng, found = np.random.default_rng(0), []
+    batches = [[rng.random((2, 3, 8, 12), np.float32) for _ in range(2)] for _ in range(4)]
+    for is_captured in (False, True):
+        with stand_in("arrconv.nn.layer.copied_like"), captures():
+            net = seed_network(width=4).initialise(STANDARD, seed=3).convolve_by("implicit")
+            optimiser = SGD(net, lr=0.5)
+
+            def gradients(x: Any, t: Any, net: Any = net) -> Any:
+                net.zero_grad()
+                y = net.forward(x)
+                net.backward(arrconv.mse_loss_backward(y, t), needs_input=False)
+                return arrconv.mse_loss(y, t)
+
+            step = CapturedStep(gradients, optimiser, batch=2)
+            losses = []
+            for x, t in batches:
+                if is_captured:
+                    losses.append(step(put(x), put(t)))
+                else:
+                    losses.append(gradients(put(x), put(t)))
+                    optimiser.step()
+            found.append([get(array).tobytes() for array in (*losses, *net.state_dict().values())])
+    assert found[0] == found[1]
+    assert step.recording is not None
+    assert len(step.recording._pieces) == 1
+    assert any(name.startswith("implicit") for name in host.launched)
 
 
 def on_cupy(case: str, dtype: Any, direction: str = "y") -> Problem:

@@ -288,3 +288,18 @@ def test_every_layer_is_tested() -> None:
     family = {"ConvTranspose", "MaxPool1d", "MaxPool2d", "MaxPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d"}
     assert set(public) <= tested | family | {"BatchNorm", "BatchNorm3d", "TransposeConv2d"}
     assert TransposeConv2d is ConvTranspose2d
+
+
+@pytest.mark.parametrize("kind", [Conv1d, ConvTranspose1d])
+def test_all_convolutions_of_a_network_use_the_algorithm_that_it_is_told(kind: Any) -> None:
+    """In both passes: a sum of float32 that cancels, which only the exact algorithm has right."""
+    x = np.asarray([[[2.0**30, 1, -(2.0**30)]]], np.float32)
+    net = Sequential(Skip(kind(1, 1, 3, padding=1), join="add")).initialise(np, seed=0)
+    net.load_state_dict({name: np.ones_like(array) for name, array in net.state_dict().items()})
+    middle = {}
+    for algorithm in ("taps", "exact"):
+        y = net.convolve_by(algorithm).forward(x)
+        middle[algorithm] = float(y[0, 0, 1]), float(net.backward(x)[0, 0, 1])
+    assert middle == {"taps": (2, 1), "exact": (3, 2)}
+    with pytest.raises(SpecError, match="algorithm='none' is unknown"):
+        net.convolve_by("none")
