@@ -45,7 +45,10 @@ def _selection(command: str, cases: str, seed: int | None, case: str | None) -> 
 def conform(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]…", help="Frameworks known by name, or path/to/adapter.py[:object]."),
+        typer.Argument(
+            metavar="[NAME]…",
+            help="Frameworks known by name, or path/to/adapter.py[:object]; numpy:fft for arrconv's own algorithms.",
+        ),
     ] = None,
     adapter: Annotated[list[str] | None, typer.Option(metavar="FILE[:OBJECT]", help="The same as a name.")] = None,
     program: Annotated[

@@ -6,8 +6,7 @@ import inspect
 
 import numpy as np
 import pytest
-from arrconv_conformance.adapters import load_adapter
-from arrconv_conformance.adapters.own import OwnAdapter
+from arrconv_conformance.adapters import Unavailable, load_adapter
 from arrconv_conformance.members import MEMBERS, Member
 
 import arrconv
@@ -70,7 +69,8 @@ def test_every_function_is_one_of_arrconv_and_of_its_own_adapter() -> None:
 
 def test_its_own_adapter_asks_for_its_algorithm_throughout() -> None:
     arrays = [np.ones(shape) for shape in ((1, 1, 4), (1, 1, 2), (1, 1, 3))]  # x, w and y
-    own = OwnAdapter("cudnn", "1", np.asarray, np.asarray, algorithm="cudnn")
+    own = load_adapter("numpy:cudnn")
+    assert own.name == "numpy:cudnn"
     for call in (
         lambda x, w, _: own.conv(x, w, None),
         lambda _, w, y: own.conv_transpose(y, w, None),
@@ -79,6 +79,19 @@ def test_its_own_adapter_asks_for_its_algorithm_throughout() -> None:
     ):
         with pytest.raises(arrconv.UnsupportedError, match="algorithm='cudnn' cannot serve this call"):
             call(*arrays)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("numpy:none", "numpy:none: no such algorithm; there are auto, "),
+        ("scipy:fft", "scipy takes no algorithm; arrconv's own adapters do, such as numpy:fft"),
+        ("none:fft", "none: no such adapter; there are numpy, "),
+    ],
+)
+def test_an_algorithm_that_cannot_be_had_is_said_so(name: str, reason: str) -> None:
+    with pytest.raises(Unavailable, match=reason):
+        load_adapter(name)
 
 
 def test_a_member_is_never_changed() -> None:

@@ -22,7 +22,6 @@ _MODULES = (
     "numpy",
     "cupy",
     "strict",
-    "cupy_cudnn",
     "torch",
     "torch_channels_last",
     "torch_autocast",
@@ -77,8 +76,9 @@ def load_adapter(name: str, call_limit: float | None = None) -> Any:
     """The adapter of a framework known by name, that of a Python file, or a program that speaks the line protocol.
 
     Args:
-        name: a name; a path that ends in .py, with `:` and the name of an object in it where the module is not the
-            adapter itself, or of a class, which is called without arguments; or `exec:` and a command.
+        name: a name, arrconv's own perhaps with `:` and the algorithm that is asked for; a path that ends in .py, with
+            `:` and the name of an object in it where the module is not the adapter itself, or of a class, which is
+            called without arguments; or `exec:` and a command.
         call_limit: the seconds that a program may take for a call.
 
     Raises:
@@ -102,10 +102,16 @@ def load_adapter(name: str, call_limit: float | None = None) -> Any:
 
 
 def _load_known(name: str) -> Any:
-    if name not in NAMES:
-        raise Unavailable(f"{name}: no such adapter; there are {', '.join(NAMES)}, or give a path ending in .py")
-    module = importlib.import_module(f"{__name__}.{NAMES[name]}")
-    return module.adapter() if hasattr(module, "adapter") else module
+    framework, _, algorithm = name.partition(":")
+    if framework not in NAMES:
+        raise Unavailable(f"{framework}: no such adapter; there are {', '.join(NAMES)}, or give a path ending in .py")
+    module = importlib.import_module(f"{__name__}.{NAMES[framework]}")
+    adapter = module.adapter() if hasattr(module, "adapter") else module
+    if not algorithm:
+        return adapter
+    if not hasattr(adapter, "by"):
+        raise Unavailable(f"{name}: {framework} takes no algorithm; arrconv's own adapters do, such as numpy:fft")
+    return adapter.by(algorithm)
 
 
 def _load_file(path: Path, name: str | None) -> Any:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import arrconv
+from arrconv.kernels import ALGORITHMS
+from arrconv_conformance.adapters import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -41,6 +43,16 @@ class OwnAdapter:
         arrays = (self.put(array) for array in (y, w, gx))
         grads = arrconv.conv_transpose_backward(*arrays, needs=needs, **self._with(options))
         return {need: self.get(getattr(grads, need)) for need in needs}
+
+    def by(self, algorithm: str) -> OwnAdapter:
+        """The same by another algorithm; what that cannot serve is unsupported.
+
+        Raises:
+            Unavailable: there is none of that name.
+        """
+        if algorithm not in ALGORITHMS:
+            raise Unavailable(f"{self.name}:{algorithm}: no such algorithm; there are {', '.join(ALGORITHMS)}")
+        return replace(self, name=f"{self.name}:{algorithm}", algorithm=algorithm)
 
     def _with(self, options: dict[str, Any]) -> dict[str, Any]:
         return options | {"algorithm": self.algorithm}

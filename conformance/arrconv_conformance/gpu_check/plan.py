@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _CONFORM = "from arrconv.cli import main; main()"  # the command may not be installed
 _STRICT = {"array-api-strict": "CPU_DEVICE"}  # the names of the digests' libraries, where they are others
+# Kernels that are judged when they are asked for; what the last one needs may not be installed.
+_KERNELS = {"cupy": ("cuda", "implicit", "cudnn"), "numpy": ("gemm", "tiles"), "array-api-strict": ("taps",)}
 _DEVICES = {"cupy": "cuda", "numpy": "cpu"}  # of what is measured, by libraries
 
 
@@ -21,7 +23,7 @@ class Size:
     """How much the steps do.
 
     Attributes:
-        cases: of the conformance suite.
+        cases, some_cases: of the conformance suite, of what is chosen and of kernels that are asked for.
         steps: of training.
         width: of the network.
         epochs: options of the benchmark of training.
@@ -29,6 +31,7 @@ class Size:
     """
 
     cases: str = "full"
+    some_cases: str = "quick"
     steps: int = 100
     width: int = 64
     epochs: tuple[str, ...] = ()
@@ -37,7 +40,7 @@ class Size:
 
 FULL = Size()
 _FEW_EPOCHS = ("--pairs", "70", "--width", "4", "--batch", "32", "--rounds", "1", "--way", "arrconv", "--way", "torch")
-TINY = Size("3", 2, 4, _FEW_EPOCHS, ("--row", "smallest", "--dtype", "float32", "--rounds", "1"))
+TINY = Size("3", "3", 2, 4, _FEW_EPOCHS, ("--row", "smallest", "--dtype", "float32", "--rounds", "1"))
 
 
 def plan(library: str, folder: Path, size: Size) -> list[Step]:
@@ -47,7 +50,7 @@ def plan(library: str, folder: Path, size: Size) -> list[Step]:
 
     >>> from pathlib import Path
     >>> [step.name for step in plan("cupy", Path("out"), FULL)]
-    ['device', 'tests', 'conform', 'digests', 'training', 'operators', 'epochs', 'benchmark']
+    ['device', 'tests', 'conform', 'kernels', 'digests', 'training', 'operators', 'epochs', 'benchmark']
     """
 
     def step(name: str, share: float, *command: str) -> Step:
@@ -59,18 +62,22 @@ def plan(library: str, folder: Path, size: Size) -> list[Step]:
     def file(name: str) -> str:
         return str(folder / f"{name}.json")
 
-    lines = str(folder / "conform.jsonl")
-    judged = ("conform", library, "--cases", size.cases, "--json", file("conform"), "--jsonl", lines)
+    def judged(name: str, share: float, cases: str, *given: str) -> Step:
+        kept = ("--json", file(name), "--jsonl", str(folder / f"{name}.jsonl"))
+        return step(name, share, "-c", _CONFORM, "conform", *given, "--cases", cases, *kept)
+
     digests = ("tests/functional/test_exact_digests.py", _STRICT.get(library, library), file("digests"))
 
     def measured(name: str, share: float, module: str, given: tuple[str, ...]) -> Step:
         options = ("--device", _DEVICES[library], "--budget", LIMIT, "--json", file(name))
         return step(name, share, "-m", module, *options, *given)
 
+    *named, last = (f"{library}:{kernel}" for kernel in _KERNELS[library])
     steps = [
         own("device", 1),
         step("tests", 6, "-m", "arrconv_conformance.gpu_check.marked", file("tests")),
-        step("conform", 8, "-c", _CONFORM, *judged),
+        judged("conform", 8, size.cases, library),
+        judged("kernels", 5, size.some_cases, *named, "--if-present", last),
         step("digests", 3, *digests),
         own("training", 3, str(size.steps), str(size.width)),
         own("operators", 2),
