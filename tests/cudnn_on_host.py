@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from rational import dtype_of
 
 from tests import oracle
 
@@ -30,9 +31,10 @@ class heur_mode(Enum):  # noqa: N801 - cuDNN's name
 
 
 class data_type(Enum):  # noqa: N801 - cuDNN's name
-    HALF = np.float16
-    FLOAT = np.float32
-    DOUBLE = np.float64
+    HALF = "float16"
+    BFLOAT16 = "bfloat16"
+    FLOAT = "float32"
+    DOUBLE = "float64"
 
 
 numerical_note = Enum(
@@ -44,16 +46,16 @@ numerical_note = Enum(
 
 @dataclass
 class Engine:
-    """One entry of the plans: the notes that it has, whether it can be built at all, and its bytes of workspace."""
+    """One entry of the plans: the notes that it has, its bytes of workspace, and what it can be built for."""
 
     notes: tuple[str, ...] = ()
     workspace: int = 0
-    is_supported: bool = True
+    kinds: tuple[str, ...] = ("HALF", "BFLOAT16", "FLOAT", "DOUBLE")
 
 
 ENGINES = [
     *(Engine((note.name,)) for note in numerical_note if note.name != "STRICT_NAN_PROP"),
-    Engine(is_supported=False),
+    Engine(kinds=()),
     Engine(workspace=3 * 2**20),
     Engine(workspace=5 * 2**10),
     Engine(("STRICT_NAN_PROP",), workspace=7 * 2**10),
@@ -87,7 +89,7 @@ class Tensor:
     def at(self, address: int) -> np.ndarray:
         """The array of this description that begins at an address."""
         assert address % 16 == 0
-        kind = np.dtype(self.data_type.value)
+        kind = dtype_of(self.data_type.value)
         span = 1 + sum((size - 1) * step for size, step in zip(self.dim, self.stride, strict=True))
         memory = (ctypes.c_char * (span * kind.itemsize)).from_address(address)
         steps = [step * kind.itemsize for step in self.stride]
@@ -105,10 +107,11 @@ class Graph:
     made: list[Graph] = []  # noqa: RUF012 - of all graphs
 
     def __init__(self, **options: Any) -> None:
-        assert {options[f"{name}_data_type"] for name in ("io", "intermediate", "compute")} == {options["io_data_type"]}
+        assert options["intermediate_data_type"] is options["compute_data_type"]
         assert isinstance(options["handle"], Handle)
-        self.kind = options["io_data_type"]
+        self.kind, self.total = options["io_data_type"], options["compute_data_type"]
         self.ran: list[tuple[int, int]] = []  # the engine and the stream of each run
+        self.addresses: list[list[int]] = []  # of both operands and the result in each
         self._stage, self._barred, self._built = "made", set(), -1
         Graph.made.append(self)
 
@@ -125,7 +128,7 @@ class Graph:
         return self._operation("w", image, loss, **options)
 
     def _operation(self, direction: str, *operands: Tensor, compute_data_type: Any, **options: list[int]) -> Tensor:
-        assert compute_data_type is self.kind
+        assert compute_data_type is self.total
         self._direction, self._operands, self._options, self._result = direction, operands, options, Tensor()
         return self._result
 
@@ -157,7 +160,7 @@ class Graph:
 
     def create_execution_plans(self, modes: list[heur_mode]) -> None:
         assert modes == [heur_mode.A, heur_mode.FALLBACK]
-        if not ENGINES:
+        if not any(self.kind.name in engine.kinds for engine in ENGINES):
             raise cudnnGraphNotSupportedError("no engine proposed a plan")
         self._move("lowered", "planned")
 
@@ -172,7 +175,7 @@ class Graph:
     def build_plan_at_index(self, index: int) -> None:
         if index in self._barred:
             raise cudnnGraphNotSupportedError("Deselecting execution plan")
-        if not ENGINES[index].is_supported:
+        if self.kind.name not in ENGINES[index].kinds:
             raise cudnnGraphNotSupportedError("CUDNN_STATUS_NOT_SUPPORTED")
         self._built = index
 
@@ -183,8 +186,10 @@ class Graph:
     def execute(self, addresses: dict[Tensor, int], workspace: int, *, handle: Handle) -> None:
         ctypes.memset(workspace, 0xFF, ENGINES[self._built].workspace)
         arrays = {name: tensor.at(addresses[tensor]) for name, tensor in self._described().items()}
-        arrays[self._direction][...] = self._computed(arrays)
+        wide = {name: array.astype(dtype_of(self.total.value)) for name, array in arrays.items()}
+        arrays[self._direction][...] = self._computed(wide)
         self.ran.append((self._built, handle.stream))
+        self.addresses.append([addresses[tensor] for tensor in (*self._operands, self._result)])
 
     def _computed(self, arrays: dict[str, np.ndarray]) -> Any:
         x, w, y = (arrays[name] for name in "xwy")

@@ -1,20 +1,19 @@
-"""cuDNN by its frontend: with a stand-in for the package everywhere, with the package itself where it is installed."""
+"""cuDNN by its frontend, on a device where there is one, and with a stand-in for the package everywhere."""
 
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
-from itertools import accumulate, product
-from operator import mul
+from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import cudnn_on_host
-import ml_dtypes
 import numpy as np
 import pytest
 from cuda_on_host import Host
-from cudnn_on_host import ENGINES, Engine, Graph
-from geometries import random_geometries
+from cudnn_cases import CASES, DIRECTIONS, DTYPES, HALVES, served
+from cudnn_on_host import ENGINES, Engine, Graph, numerical_note
+from rational import dtype_of
 from stand_in import STREAM, get, put, stand_in
 from test_laws import Library, check, check_transposed, example, has_transpose, transposed_example
 
@@ -27,25 +26,16 @@ from arrconv.kernels.base import Problem
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from arrconv.geometry import Direction
-
 pytestmark = pytest.mark.xdist_group("cudnn")  # so that one process alone compiles the kernels
 ON_HOST = [
-    f"direct<{ndim}, {rows}, {kind}, {kind}, {kind}, int>"
-    for ndim, rows, kind in product((1, 2, 3), (1, 2, 3, 4), ("float", "double"))
+    f"direct<{ndim}, {rows}, {types}, int>"
+    for ndims, kinds in (
+        ((1, 2, 3), ("float, float, float", "double, double, double")),
+        ((2,), ("Half, float, Half", "Bfloat, float, Bfloat")),
+    )
+    for ndim, rows, types in product(ndims, (1, 2, 3, 4), kinds)
 ]
-
-CASES = [
-    "n=2 c=3 o=5 x=9,8 k=3,2 p=1:2,0 s=2,1 d=1,2",
-    "n=2 c=6 o=9 g=3 x=7,5 k=2,3 p=1,0:2 s=2,3",
-    "n=3 c=4 o=10 g=2 x=23 k=4 s=3 d=2 p=2:5",
-    "n=2 c=1 o=3 x=5,4,6 k=2,3,2 s=1,2,1 p=1:0,2,0:1",
-    "n=1 c=2 o=3 x=6,7 k=2,2 s=4,3",  # inputs that no tap reaches
-    "n=4 c=5 o=7 x=3,6 k=1,1",
-]
-DIRECTIONS: tuple[Direction, ...] = ("y", "x", "w")
 EMPTY = ["n=0 c=2 o=3 x=5,4 k=2,2", "n=2 c=0 o=3 x=6,5 k=2,2", "n=2 c=5 o=6 x=3,2 k=2,4"]
-DTYPES = ["float16", "bfloat16", "float32", "float64"]
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +70,9 @@ def library(request: pytest.FixtureRequest) -> Library:
 def arrays_of(g: Geometry, dtype: str) -> list[np.ndarray]:
     """x, w and y of whole numbers so small that no sum is rounded."""
     rng = np.random.default_rng(5)
-    most = 1 if dtype in ("float16", "bfloat16") else 9
+    most = 1 if dtype in HALVES else 9
     shapes = (g.input_shape, g.weight_shape, g.output_shape)
-    return [rng.integers(-most, most + 1, shape).astype(getattr(ml_dtypes, dtype, dtype)) for shape in shapes]
+    return [rng.integers(-most, most + 1, shape).astype(dtype_of(dtype)) for shape in shapes]
 
 
 def results(g: Geometry, x: Any, w: Any, y: Any, algorithm: str = "cudnn") -> list[Any]:
@@ -102,13 +92,6 @@ def assert_right(library: Library, case: str, dtype: str = "float32") -> None:
     for got, right in zip(map(library.get, found), results(g, *arrays, algorithm="taps"), strict=True):
         assert (got.dtype, got.shape) == (right.dtype, right.shape)
         assert (got == right).all()
-
-
-def served(count: int, seed: int) -> Iterator[Geometry]:
-    """Random geometries that cuDNN has."""
-    for g in random_geometries(count, seed=seed):
-        if g.ndim and all(min(a.begin, a.end) >= 0 and a.output_size == a.full_output_size for a in g.axes):
-            yield g
 
 
 class InFloats(Library):
@@ -158,12 +141,16 @@ def test_arrays_in_any_order_of_memory_are_right(look: Any, library: Library) ->
 
 
 @pytest.mark.parametrize("value", [np.inf, np.nan])
-@pytest.mark.parametrize("case", CASES)
-def test_what_is_not_finite_spreads_no_further_than_it_should(case: str, value: float, library: Library) -> None:
+@pytest.mark.parametrize(
+    ("case", "dtype"), [*((case, "float32") for case in CASES), *product((CASES[0], CASES[1], CASES[4]), HALVES)]
+)
+def test_what_is_not_finite_spreads_no_further_than_it_should(
+    case: str, dtype: str, value: float, library: Library
+) -> None:
     """Whatever zeros engines multiply or leave out: the stand-in's spoil everything that they may reach."""
     g = Geometry.parse(case)
     for number in range(3):
-        arrays = arrays_of(g, "float32")
+        arrays = arrays_of(g, dtype)
         arrays[number][tuple(size // 2 for size in arrays[number].shape)] = value
         with np.errstate(invalid="ignore"):
             found = results(g, *map(library.put, arrays))
@@ -178,8 +165,73 @@ def ran() -> list[tuple[int, int]]:
 
 def test_only_engines_that_are_exact_enough_run_and_on_the_current_stream(on_host: Library) -> None:
     assert_right(on_host, CASES[0])
-    first = next(number for number, engine in enumerate(ENGINES) if engine.is_supported and not engine.notes)
+    first = next(number for number, engine in enumerate(ENGINES) if engine.kinds and not engine.notes)
     assert ran() == [(first, STREAM.ptr)] * 3
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_tensor_cores_are_for_sixteen_bits_and_other_notes_for_nobody(
+    dtype: str, on_host: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    welcome = {"STRICT_NAN_PROP"} | ({"TENSOR_CORE"} if dtype in HALVES else set())
+    for note in numerical_note:
+        cudnn._plan.cache_clear()
+        Graph.made.clear()
+        monkeypatch.setattr(cudnn_on_host, "ENGINES", [Engine((note.name,)), Engine()])
+        assert_right(on_host, CASES[0], dtype)
+        assert ran() == [(int(note.name not in welcome), STREAM.ptr)] * 3
+
+
+def kinds() -> list[tuple[str, str]]:
+    """The dtypes of arrays and of sums of each graph that was made since the last time."""
+    found = [(graph.kind.name, graph.total.name) for graph in Graph.made]
+    Graph.made.clear()
+    return found
+
+
+@pytest.mark.parametrize(("dtype", "kind"), HALVES.items())
+def test_sixteen_bit_numbers_are_multiplied_where_they_lie(dtype: str, kind: str, on_host: Library) -> None:
+    """Nothing is copied before and nothing rounded after, but cuDNN adds up in float32."""
+    g = Geometry.parse(CASES[0])
+    x, w, y = given = [*map(on_host.put, arrays_of(g, dtype))]
+    found = results(g, *given)
+    assert [array.dtype for array in found] == [x.dtype] * 3
+    pairs = ((x, w), (w, y), (x, y))
+    expected = [[array.data.ptr for array in (*pair, got)] for pair, got in zip(pairs, found, strict=True)]
+    assert [graph.addresses for graph in Graph.made] == [[addresses] for addresses in expected]
+    assert kinds() == [(kind, "FLOAT")] * 3
+
+
+@pytest.mark.parametrize(("dtype", "kind"), HALVES.items())
+def test_what_something_is_added_to_is_computed_in_float32(dtype: str, kind: str, on_host: Library) -> None:
+    """A tie, rounded to 2048 at once, is not what it is with a bias: that would be lost."""
+    unit = {"HALF": 2, "BFLOAT16": 16}[kind]  # from one number beyond 2048 to the next
+    x, w, bias = (np.array(numbers, dtype_of(dtype)) for numbers in ([[[2048, unit / 2]]], [[[1, 1]]], [unit]))
+    found = arrconv.conv(*map(on_host.put, (x, w, bias)), algorithm="cudnn")
+    assert kinds() == [("FLOAT", "FLOAT")]
+    assert found.dtype == x.dtype
+    assert on_host.get(found) == 2048 + 2 * unit
+
+    g = Geometry.parse(f"{CASES[1]} mode=circular")
+    arrays = arrays_of(g, dtype)
+    found = results(g, *map(on_host.put, arrays))
+    assert kinds() == [(kind, "FLOAT"), ("FLOAT", "FLOAT"), (kind, "FLOAT")]
+    for got, right in zip(map(on_host.get, found), results(g, *arrays, algorithm="taps"), strict=True):
+        assert got.dtype == right.dtype == x.dtype
+        assert (got == right).all()
+
+
+@pytest.mark.parametrize("half", [[], [Engine(("FFT",))], [Engine(workspace=2**30)]], ids=["none", "inexact", "room"])
+def test_where_there_is_no_plan_for_sixteen_bits_there_is_one_for_float32(
+    half: list[Engine], on_host: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And it is looked for once."""
+    narrow = [replace(engine, kinds=("BFLOAT16",)) for engine in half]
+    monkeypatch.setattr(cudnn_on_host, "ENGINES", [*narrow, Engine(kinds=("FLOAT",))])
+    for _ in range(2):
+        assert_right(on_host, CASES[0], "bfloat16")
+    assert [len(graph.ran) for graph in Graph.made] == [0, 2] * 3
+    assert kinds() == [("BFLOAT16", "FLOAT"), ("FLOAT", "FLOAT")] * 3
 
 
 def test_the_workspace_bounds_the_choice_and_an_error_says_what_is_needed(on_host: Library) -> None:
@@ -273,75 +325,3 @@ def test_it_runs_when_it_is_asked_for_only(monkeypatch: pytest.MonkeyPatch) -> N
         with pytest.raises(UnsupportedError, match="nvidia-cudnn-frontend is not installed"):
             arrconv.conv(*map(put, arrays), algorithm="cudnn")
     assert "cudnn" not in sys.modules
-
-
-# What cuDNN asks of a device, by which it chooses engines where there is none: an A100 and an H100.
-A100 = """{"cudaDeviceId": 0, "deviceName": "A100", "deviceVer": 800, "driverVer": 13000, "isTccDriver": 0,
-"l2CacheSize": 41943040, "maxCtasPerSM": 32, "maxRegistersPerSM": 65536, "maxSharedMemoryPerBlock": 49152,
-"maxSharedMemoryPerBlockOptin": 166912, "maxThreadsPerBlock": 1024, "maxThreadsPerSM": 2048, "memClockRateKHz": 1593000,
-"multiProcessorCount": 108, "pciDeviceId": 8370, "regsPerBlock": 65536, "reservedSharedMemoryPerBlock": 1024,
-"smClockRateKHz": 1410000, "smCountOrigin": 0, "supportCoopLaunch": 1, "totalGlobalMem": 85899345920, "warpSize": 32,
-"maxGridSize": [2147483647, 65535, 65535], "maxBlockSize": [1024, 1024, 64]}"""
-H100 = A100.replace('"deviceVer": 800', '"deviceVer": 900').replace(
-    '"multiProcessorCount": 108', '"multiProcessorCount": 132'
-)
-
-
-@pytest.fixture(params=[A100, H100], ids=["A100", "H100"])
-def described(request: pytest.FixtureRequest) -> Any:
-    """A device that is only described, of the package itself."""
-    package = pytest.importorskip("cudnn", reason="nvidia-cudnn-frontend is not installed")
-    try:
-        return package.create_device_properties(request.param)
-    except RuntimeError as error:
-        pytest.skip(f"cuDNN itself is not installed ({error})")
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_cudnn_itself_has_a_plan_for_every_geometry(dtype: str, described: Any) -> None:
-    for g in map(Geometry.batched, [*map(Geometry.parse, CASES), *served(40, seed=7)]):
-        for direction in DIRECTIONS:
-            plan = cudnn.plan(direction, g, dtype, 2**26, device_property=described)
-            lead, channels, *sizes = g.shape_of(direction)
-            assert list(plan.tensors[2].get_dim()) == [lead, channels, *(1,) * (g.ndim == 1), *sizes]
-
-
-def test_cudnn_itself_leaves_engines_out(described: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def buildable() -> set[str]:
-        g = Geometry.parse("n=4 c=32 o=48 x=29,28 k=3,3 p=1")
-        graph, found = cudnn.plan("y", g, "float32", 2**26, device_property=described).graph, set()
-        for number in range(graph.get_execution_plan_count()):
-            with suppress(sys.modules["cudnn"].cudnnGraphNotSupportedError):
-                graph.build_plan_at_index(number)
-                found.add(graph.get_plan_name_at_index(number))
-        return found
-
-    left = buildable()
-    monkeypatch.setattr(cudnn, "DESELECTED", ())
-    assert left < buildable()
-
-
-def test_cudnn_itself_infers_the_sizes_of_a_geometry(described: Any) -> None:
-    """The one formula for the output size, against cuDNN's own."""
-    import cudnn as package
-
-    number = package.data_type.FLOAT
-    for g in map(Geometry.batched, served(60, seed=8)):
-        if g.ndim == 1:
-            continue
-        graph = package.pygraph(io_data_type=number, compute_data_type=number, device_property=described)
-        x, w = (
-            graph.tensor(name=name, dim=list(shape), stride=[*accumulate(shape[:0:-1], mul, initial=1)][::-1])
-            for name, shape in (("x", g.input_shape), ("w", g.weight_shape))
-        )
-        y = graph.conv_fprop(
-            image=x,
-            weight=w,
-            pre_padding=[axis.begin for axis in g.axes],
-            post_padding=[axis.end for axis in g.axes],
-            stride=[axis.stride for axis in g.axes],
-            dilation=[axis.dilation for axis in g.axes],
-        )
-        y.set_output(True)
-        graph.validate()
-        assert tuple(y.get_dim()) == g.output_shape
