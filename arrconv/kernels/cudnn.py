@@ -6,7 +6,7 @@ remains multiplies float32 or float64 and adds up the products in the same, in a
 `error_bound` holds.
 
 Of float16 and bfloat16 graphs say that products are added up in float32, and tensor cores are welcome. How those round
-as they add cuDNN does not say: here `error_bound` is not proven, and only `arrconv conform cupy-cudnn` can tell. No
+as they add cuDNN does not say: here `error_bound` is not proven, and only `arrconv conform cupy:cudnn` can tell. No
 engine of cuDNN 9.24 gives float32 from 16-bit numbers. So where the result is not final, since a bias or what padding
 modes have copied is added to it, and where cuDNN has no engine (bfloat16 before Ampere), they are copied to float32, in
 which their products are exact, and `error_bound` holds.
