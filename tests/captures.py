@@ -143,12 +143,12 @@ def root(array: Any) -> int:
 @contextmanager
 def captures() -> Iterator[None]:
     """Within the block the stand-in has streams, graphs and pools."""
-    before, WORK.by = WORK.by, work
+    before, WORK.by = (WORK.by, RAW.cuda), work
     RAW.cuda = SimpleNamespace(
         Stream=Stream, MemoryPool=MemoryPool, using_allocator=using_allocator, get_current_stream=lambda: _STREAMS[-1]
     )
     try:
         yield
     finally:
-        WORK.by, LOOKS.is_capturing, _STREAMS[0].is_busy = before, False, False
-        del RAW.cuda, _STREAMS[1:]
+        (WORK.by, RAW.cuda), LOOKS.is_capturing, _STREAMS[0].is_busy = before, False, False
+        del _STREAMS[1:]

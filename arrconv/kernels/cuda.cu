@@ -159,7 +159,7 @@ __global__ void gather(const Source* __restrict__ source, Sum* __restrict__ colu
 // Multiplies windows by ROWS rows of a matrix: one thread for each position, as many rows, group and image, which adds
 // channel by channel and tap by tap. Nothing is done where `unless` points to true: so the device itself decides.
 template <int NDIM, int ROWS, class Source, class Sum, class Target, class Index>
-__global__ void direct(const Source* __restrict__ source, const Sum* __restrict__ matrix, Target* __restrict__ target,
+__global__ void direct(const Source* __restrict__ source, const Source* __restrict__ matrix, Target* __restrict__ target,
                        const bool* __restrict__ unless, const Walk<NDIM> walk) {
     if (unless && *unless) return;
     const Index rows = Index(walk.rows);
@@ -183,7 +183,7 @@ __global__ void direct(const Source* __restrict__ source, const Sum* __restrict_
             if (inside || walk.multiplies_zeros) {
                 const Sum value = inside ? Sum(source[from]) : Sum();
 #pragma unroll
-                for (int r = 0; r < ROWS; ++r) sums[r] += matrix[lines[r] + tap] * value;
+                for (int r = 0; r < ROWS; ++r) sums[r] += Sum(matrix[lines[r] + tap]) * value;
             }
         });
     }

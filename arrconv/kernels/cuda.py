@@ -16,12 +16,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from arrconv.kernels import nvrtc
-from arrconv.kernels.base import Kernel, Problem, in_dtype
+from arrconv.kernels.base import Kernel, Problem
 from arrconv.kernels.correlate import by_blocks
 from arrconv.kernels.correlations import CORRELATIONS, fresh
 from arrconv.kernels.gather import Gather
 from arrconv.kernels.gemm import contract_w, lacks_room
-from arrconv.kernels.integers import in_float64
+from arrconv.kernels.integers import alike, in_float64
 from arrconv.kernels.nvrtc import SUMS, TYPES, strides_of, summed
 from arrconv.kernels.walks import windows_of
 
@@ -86,7 +86,7 @@ def take_zeros_away(lib: Any, source: Array, matrix: Array, windows: tuple[Windo
     That changes nothing where the matrix is finite.
     """
     if matrix.dtype.kind not in "iu" and not all(w.is_inside for w in windows):
-        is_finite = lib.all(lib.isfinite(in_dtype(matrix, summed(outs[0].dtype))), keepdims=True)
+        is_finite = lib.all(lib.isfinite(matrix), keepdims=True)
         _multiply_all(False, lib, source, matrix, windows, *outs, unless=is_finite)
 
 
@@ -98,8 +98,7 @@ def amend(problem: Problem, first: Array, second: Array, result: Array) -> None:
     lib, geometry, is_transposed = problem.library, problem.geometry, problem.direction == "x"
     if not is_transposed and all(w.is_inside for w in windows_of(geometry)):
         return
-    factor = in_dtype(first if is_transposed else second, summed(result.dtype))
-    is_finite = lib.all(lib.isfinite(factor), keepdims=True)
+    is_finite = lib.all(lib.isfinite(first if is_transposed else second), keepdims=True)
     if is_transposed and any(len(axis.phases()) < axis.stride for axis in geometry.axes):  # some x no tap reaches
         lib.copyto(result, 0, where=~is_finite.reshape(1))
     multiply = partial(_multiply_all, not is_transposed, unless=is_finite)
@@ -121,7 +120,8 @@ class FusedGather(Gather):
             windows=box.windows,
             along=tuple(zip(read, inner[:ndim], inner[ndim:], strict=True)),
         )
-        walk.launch("gather", [ndim], [images, columns], n * g * c)
+        kinds = TYPES[images.dtype.name], SUMS[columns.dtype.name]
+        walk.launch("gather", (ndim, *kinds), [images, columns], n * g * c)
 
 
 def _multiply_all(
@@ -134,9 +134,10 @@ def _multiply_all(
     unless: Array | None = None,
 ) -> None:
     """What a `Correlate` does, by the direct kernel; nothing where an array of one bool holds true."""
-    matrix = in_dtype(matrix, summed(outs[0].dtype))
+    source, matrix = alike(source, matrix, outs[0].dtype)
     (n, g, c), rows = source.shape[:3], outs[0].shape[2]
     together = min(rows, _ROWS)
+    kinds = TYPES[source.dtype.name], SUMS[summed(outs[0].dtype).name], SUMS[outs[0].dtype.name]
     from_image, from_group, from_channel, *read = strides_of(source)
     of_group, of_row, of_channel, *taps = strides_of(matrix)
     for number, out in enumerate(outs):
@@ -151,7 +152,9 @@ def _multiply_all(
             multiplies_zeros=multiplies_zeros,
         )
         part = matrix[:, number * rows : (number + 1) * rows]
-        walk.launch("direct", [len(windows), together], [source, part, out], n * g * -(-rows // together), unless)
+        walk.launch(
+            "direct", (len(windows), together, *kinds), [source, part, out, unless], n * g * -(-rows // together)
+        )
 
 
 FourNumbers = tuple[int, int, int, int]
@@ -173,15 +176,14 @@ class Walk:
     along: tuple[tuple[int, int, int], ...]
     multiplies_zeros: bool = False
 
-    def launch(self, kernel: str, sizes: list[int], arrays: list[Array], lines: int, *more: Any) -> None:
-        """Start a kernel with these sizes in its name on arrays, the source first, and on what more it takes.
+    def launch(self, kernel: str, parameters: tuple[int | str, ...], arrays: list[Any], lines: int) -> None:
+        """Start a kernel, with these parameters of its template and the type of indices, on arrays.
 
         There is a thread for each position of so many lines.
         """
-        types = [TYPES[arrays[0].dtype.name], *(SUMS[array.dtype.name] for array in arrays[1:]), self.index_type()]
-        name = f"{kernel}<{', '.join([*map(str, sizes), *types])}>"
+        name = f"{kernel}<{', '.join(map(str, (*parameters, self.index_type())))}>"
         threads = lines * math.prod(w.count for w in self.windows)
-        nvrtc.launch(name, -(-threads // _THREADS), _THREADS, [*arrays, *more, self.packed()])
+        nvrtc.launch(name, -(-threads // _THREADS), _THREADS, [*arrays, self.packed()])
 
     def index_type(self) -> str:
         """The type in C++ of all indices and offsets: int where all of them together are within its reach."""

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from arrconv.axis import Windows
 from arrconv.kernels import nvrtc
-from arrconv.kernels.base import Kernel, Problem, in_dtype
+from arrconv.kernels.base import Kernel, Problem
 from arrconv.kernels.correlations import CORRELATIONS, fresh
 from arrconv.kernels.cuda import take_zeros_away
-from arrconv.kernels.integers import in_float64
+from arrconv.kernels.integers import alike, in_float64
 from arrconv.kernels.limits import current_limits
 from arrconv.kernels.nvrtc import SUMS, TYPES, strides_of, summed
 
@@ -160,8 +160,7 @@ def _is_tf32_wanted() -> bool:
 
 def _with_zeros(lib: Any, source: Array, matrix: Array, windows: tuple[Windows, ...], *outs: Array) -> None:
     """The `Correlate` of a convolution and of its weight gradient."""
-    if source.dtype != matrix.dtype:  # integers
-        source, matrix = (in_dtype(array, outs[0].dtype) for array in (source, matrix))
+    source, matrix = alike(source, matrix, outs[0].dtype)
     if not windows:
         source, matrix, windows = source[..., None], matrix[..., None], (_POINT,)
         outs = tuple(out[..., None] for out in outs)

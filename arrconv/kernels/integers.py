@@ -15,6 +15,11 @@ _LARGEST = 2**53  # up to which float64 has every integer, so that sums of produ
 _AT_ONCE = 2**18  # numbers turned back into integers
 
 
+def alike(first: Array, second: Array, dtype: Any) -> tuple[Array, Array]:
+    """Two arrays as they are, or, where they are integers that differ in dtype, in another one."""
+    return (first, second) if first.dtype == second.dtype else (first.astype(dtype), second.astype(dtype))
+
+
 def in_float64(contract: Contract) -> Contract:
     """A contraction that takes integers in float64 where no sum of products can exceed what float64 holds exactly."""
 

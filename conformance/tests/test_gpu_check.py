@@ -198,8 +198,8 @@ def test_what_cannot_be_run_is_said_at_once(tmp_path: Path, monkeypatch: pytest.
         raise Unavailable("cupy: no CUDA device here (cudaErrorNoDevice)")
 
     assert checked(str(tmp_path), "--library", "numpy", "--only", "dvice") == (
-        2, "gpu_check: 'dvice' is no step; there are device, tests, conform, kernels, digests, training, operators, epochs, "
-        "benchmark\n",
+        2, "gpu_check: 'dvice' is no step; there are device, tests, conform, kernels, digests, training, operators, "
+        "epochs, benchmark\n",
     )  # fmt: skip
     monkeypatch.setattr(command, "ROOT", tmp_path)
     assert checked(str(tmp_path))[1].startswith("gpu_check: the tests and the benchmark are not in ")

@@ -230,7 +230,7 @@ def test_a_compiler_for_devices_accepts_the_kernels(tmp_path: Path) -> None:
 
 COMPILED = """
 template __global__ void gather<{2}, {0}, {1}, {3}>(const {0}*, {1}*, Walk<{2}>);
-template __global__ void direct<{2}, 4, {0}, {1}, {1}, {3}>(const {0}*, const {1}*, {1}*, const bool*, Walk<{2}>);
+template __global__ void direct<{2}, 4, {0}, {1}, {1}, {3}>(const {0}*, const {0}*, {1}*, const bool*, Walk<{2}>);
 """
 
 
