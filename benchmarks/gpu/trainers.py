@@ -13,10 +13,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from arrconv import limits
 from arrconv.train import SGD, Pairs, fit
 from arrconv.train.networks import seed_network
 from arrconv.train.pairs import Draw, batches
-from benchmarks.gpu.libraries import library
+from benchmarks.gpu.libraries import WORKSPACE, library
 from benchmarks.gpu.rivals import reason_of
 from benchmarks.peers.report import BASE, OWN
 from benchmarks.peers.worker import serve
@@ -80,10 +81,11 @@ class WithFit:
     def losses(self, batch: int, count: int, every: int) -> list[float]:
         found: list[float] = []
         self._net.load_state_dict(self._first)
-        fit(
-            self._net, SGD(self._net, lr=RATE), Placed(self._draw, count), epochs=1, batch=batch, every=every,
-            on_report=lambda report: found.append(report.loss), **self._options,
-        )  # fmt: skip
+        with limits(workspace=WORKSPACE):
+            fit(
+                self._net, SGD(self._net, lr=RATE), Placed(self._draw, count), epochs=1, batch=batch, every=every,
+                on_report=lambda report: found.append(report.loss), **self._options,
+            )  # fmt: skip
         return found
 
 
