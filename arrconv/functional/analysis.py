@@ -115,6 +115,7 @@ def explain(member: str, /, *arrays: Array, **options: Any) -> Choice | ConvGrad
       not tiles: 126 products are fewer than 8388608, and not worth the time to compile
       not gemm: table serves this problem and comes first
       not cuda: it works on CuPy arrays, not on those of numpy
+      not implicit: it works on CuPy arrays, not on those of numpy
       not cudnn: it works on CuPy arrays, not on those of numpy
       not fft: its error bound is worse than that of direct summation; it runs only when asked for
       not taps: table serves this problem and comes first

@@ -1,9 +1,10 @@
 """The engine for CuPy alone that gathers nothing: a matrix product which reads windows where they lie (implicit GEMM).
 
 One launch multiplies tile by tile in shared memory: 16-bit floats and float64 on tensor cores where the device has them
-for these, all other dtypes, float32 among them, as they are. There is no workspace but for the parts of long sums of a
-weight gradient, which are added in order. The source is `implicit.cu`, compiled behind `cuda.cu`. As with that one, no
-device has run it so far: the host has, block by block, with the tensor cores' instructions spelled out.
+for these, all other dtypes, float32 among them, as they are. There is no workspace but for the parts of long sums, where
+there are too few of these for a device, as in most weight gradients. The source is `implicit.cu`, compiled behind
+`cuda.cu`. As with that one, no device has run it so far: the host has, block by block, with the tensor cores'
+instructions spelled out.
 
 Tensor cores add the 16 products of one instruction to at least 24 bits, but cut off what lies beyond rather than round
 (Fasi, Higham, Mikaitis, Pranesh, "Numerical behavior of NVIDIA tensor cores", 2021, section 4). With u = 2^-24 that
