@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from rational import dtype_of
+from cuda_cases import dtype_of
 
 from tests import oracle
 

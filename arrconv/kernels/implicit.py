@@ -1,8 +1,8 @@
 """The engine for CuPy alone that gathers nothing: a matrix product which reads windows where they lie (implicit GEMM).
 
 One launch multiplies tile by tile in shared memory: 16-bit floats and float64 on tensor cores where the device has them
-for these, all other dtypes, float32 among them, as they are. There is no workspace but for the parts of long sums, where
-there are too few of these for a device, as in most weight gradients. The source is `implicit.cu`, compiled behind
+for these, all other dtypes, float32 among them, as they are. There is no workspace but for the parts of long sums,
+where these are too few for a device, as in most weight gradients. The source is `implicit.cu`, compiled behind
 `cuda.cu`. As with that one, no device has run it so far: the host has, block by block, with the tensor cores'
 instructions spelled out.
 

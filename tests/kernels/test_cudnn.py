@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import cudnn_on_host
 import numpy as np
 import pytest
+from cuda_cases import dtype_of
 from cuda_on_host import Host
 from cudnn_cases import CASES, DIRECTIONS, DTYPES, HALVES, served
 from cudnn_on_host import ENGINES, Engine, Graph, numerical_note
-from rational import dtype_of
 from stand_in import STREAM, get, put, stand_in
 from test_laws import Library, check, check_transposed, example, has_transpose, transposed_example
 

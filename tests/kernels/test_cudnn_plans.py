@@ -9,8 +9,8 @@ from operator import mul
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cuda_cases import dtype_of
 from cudnn_cases import CASES, DIRECTIONS, DTYPES, HALVES, served
-from rational import dtype_of
 
 from arrconv import Geometry, UnsupportedError
 from arrconv.kernels import cudnn

@@ -19,12 +19,12 @@ from cuda_cases import (
     assert_right,
     assert_right_in_any_order,
     assert_spreads_as_it_should,
+    dtype_of,
     results,
     solved,
 )
 from cuda_on_host import Host
 from geometries import random_geometries
-from rational import dtype_of
 from stand_in import STANDARD, WORK, get, put, stand_in
 from test_laws import Library, check, check_transposed, example, has_transpose, transposed_example
 
