@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any, cast
 
@@ -35,11 +36,14 @@ from arrconv.kernels import KERNELS, choose, implicit, nvrtc, select
 from arrconv.kernels.base import Problem, never
 from arrconv.train import SGD
 from arrconv.train.graph import CapturedStep
-from arrconv.train.networks import seed_network
+from arrconv.train.networks import seed_network, unet
 from tests import oracle
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from arrconv.nn import Layer
 
 pytestmark = pytest.mark.xdist_group("implicit")
 
@@ -286,7 +290,10 @@ def test_a_final_result_is_rounded_once_as_it_is_stored(dtype: str) -> None:
         assert np.array_equal(arrconv.conv(x, w, bias, algorithm="implicit"), once.astype(kind), equal_nan=True)
 
 
-def test_a_training_step_without_cublas_is_one_graph(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("make", [partial(seed_network, width=4), partial(unet, width=3, depth=1)])
+def test_a_training_step_without_cublas_is_one_graph(
+    make: Callable[[], Layer], host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With the bits of eager steps; a tape of the stand-in for CuPy keeps launches, too."""
     monkeypatch.setattr(nvrtc, "launch", lambda *given: WORK(host.launch, *given))
     monkeypatch.setattr(nvrtc, "has_tensor_cores", lambda: True)
@@ -294,7 +301,7 @@ def test_a_training_step_without_cublas_is_one_graph(host: Host, monkeypatch: py
     batches = [[rng.random((2, 3, 8, 12), np.float32) for _ in range(2)] for _ in range(4)]
     for is_captured in (False, True):
         with stand_in("arrconv.nn.layer.copied_like"), captures():
-            net = seed_network(width=4).initialise(STANDARD, seed=3).convolve_by("implicit")
+            net = make().initialise(STANDARD, seed=3).convolve_by("implicit")
             optimiser = SGD(net, lr=0.5)
 
             def gradients(x: Any, t: Any, net: Any = net) -> Any:
