@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,8 @@ START = (
 """A program that starts another one, which reads from the third and writes to the fourth file."""
 LIMIT = 60.0
 """Seconds that an answer may take."""
+CLICKS = 20
+"""How often one is made before it is given up."""
 
 
 @dataclass
@@ -83,26 +85,29 @@ class Browser:
         assert "exceptionDetails" not in reply, reply["exceptionDetails"]
         return reply["result"].get("value")
 
-    def until(self, expression: str) -> None:
+    def until(self, expression: str, limit: float = LIMIT) -> None:
         """Until an expression on the page is true."""
-        deadline = time.monotonic() + LIMIT
+        deadline = time.monotonic() + limit
         while not self.evaluate(expression):
-            assert time.monotonic() < deadline, f"{expression} is not true after {LIMIT:g} s"
+            assert time.monotonic() < deadline, f"{expression} is not true after {limit:g} s"
             time.sleep(0.02)
 
     def click(self, element: str) -> None:
-        """Click in the middle of what an expression on the page returns, once it has come to rest there on top."""
-        self.evaluate(f"({element}).scrollIntoView({{block: 'center', inline: 'center'}})")
-        middle = f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])(({element}).getBoundingClientRect())"
-        deadline = time.monotonic() + LIMIT
-        before, at = None, self.evaluate(middle)
-        while at != before or not self.evaluate(f"({element}).contains(document.elementFromPoint({at[0]}, {at[1]}))"):
-            assert time.monotonic() < deadline, f"{element} does not come to rest on top in {LIMIT:g} s"
-            time.sleep(0.02)  # a frame
-            before, at = at, self.evaluate(middle)
-        button = {"x": at[0], "y": at[1], "button": "left", "clickCount": 1}
+        """Click in the middle of what an expression on the page returns."""
+        place = f"(e => {{ e.scrollIntoView({{block: 'center', inline: 'center'}}); return e }})({element})"
+        box = self.evaluate(f"(({{x, y, width, height}}) => [x, y, width, height])({place}.getBoundingClientRect())")
+        at = {"x": box[0] + box[2] / 2, "y": box[1] + box[3] / 2, "button": "left", "clickCount": 1}
         for kind in ("mousePressed", "mouseReleased"):
-            self.call("Input.dispatchMouseEvent", type=kind, **button)
+            self.call("Input.dispatchMouseEvent", type=kind, **at)
+
+    def click_until(self, element: str, expression: str) -> None:
+        """Click until an expression is true: while the page still scrolls, a click may go past what it is meant for."""
+        for _ in range(CLICKS):
+            self.click(element)
+            with suppress(AssertionError):
+                self.until(expression, LIMIT / CLICKS)
+                break
+        assert self.evaluate(expression), f"{expression} is not true after {CLICKS} clicks in {LIMIT:g} s"
 
     def _keep(self, message: dict[str, Any]) -> None:
         event, parameters = message.get("method", ""), message.get("params", {})

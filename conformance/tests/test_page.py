@@ -341,8 +341,7 @@ def test_a_button_copies_what_stands_beside_it(shown: chromium.Browser, file: Pa
     shown.evaluate("navigator.clipboard.writeText = async text => { window.got = text }")
     # A look that comes late must not miss what the button says for a second and a half only.
     shown.evaluate("window.setTimeout = (undo, milliseconds) => { window.undo = undo }")
-    shown.click(BUTTON)
-    shown.until(f"{BUTTON}.innerText === 'copied'")
+    shown.click_until(BUTTON, f"{BUTTON}.innerText === 'copied'")
     shown.evaluate("window.undo()")
     assert shown.evaluate(f"{BUTTON}.innerText") == "copy"
     assert shown.evaluate("window.got") == shown.evaluate(f"{CASE}.querySelector('pre').innerText")
