@@ -297,9 +297,17 @@ def file(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def shown() -> Iterator[chromium.Browser]:
+def started() -> Iterator[chromium.Browser]:
     with chromium.browser() as browser:
         yield browser
+
+
+@pytest.fixture
+def shown(started: chromium.Browser) -> chromium.Browser:
+    """The browser as it is for every test, whichever came before in its process."""
+    started.call("Emulation.setScriptExecutionDisabled", value=False)
+    started.resize(1280, 800)
+    return started
 
 
 CELL = "document.querySelector('#broken-co .features td.failed a.failed').closest('td')"
